@@ -1,0 +1,197 @@
+"""The only reader of the environment: where files, Redis and the results database are.
+
+Settings are read when a :class:`~orbresearch.Lab` or a source is made, not at import, so that a notebook may set
+``os.environ`` in a cell. Secrets never appear in a repr.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from orbresearch.errors import BadInput
+
+KNOWN = {
+    "ORB_HOME": "folder that holds cached_data/ and results.sqlite",
+    "ORB_ENV_FILE": "a file of KEY=VALUE lines that is read before the environment",
+}
+_YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+
+
+@dataclass(frozen=True)
+class RedisSettings:
+    """Where Redis is. ``endpoint`` None means: start the embedded server.
+
+    The three databases are 0 books, 1 opening ranges, 2 tick series.
+    """
+
+    endpoint: str | None = None
+    port: int = 6379
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+
+    def to_environ(self) -> dict[str, str]:
+        """Return these settings as environment variables, for a worker process."""
+        if self.endpoint is None:
+            return {}
+        found = {"REDIS_ENDPOINT": self.endpoint, "REDIS_PORT": str(self.port)}
+        if self.password:
+            found["REDIS_PASSWORD"] = self.password
+        if self.tls:
+            found["REDIS_TLS"] = "1"
+        return found
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """Where results go: a SQLite file, or MySQL when ``endpoint`` is set. Table names are the user's."""
+
+    sqlite: Path
+    endpoint: str | None = None
+    port: int = 3306
+    username: str = ""
+    password: str = field(default="", repr=False)
+    database: str = ""
+    table: str = "results"
+    tls: bool = False
+
+    @property
+    def is_mysql(self) -> bool:
+        """Whether results go to MySQL rather than to the SQLite file."""
+        return self.endpoint is not None
+
+    @property
+    def where(self) -> str:
+        """Where the rows are, for a person: without any secret."""
+        if self.is_mysql:
+            return f"mysql://{quote(self.username)}@{self.endpoint}:{self.port}/{self.database}"
+        return str(self.sqlite)
+
+    def to_environ(self) -> dict[str, str]:
+        """Return these settings as environment variables, for a worker process."""
+        if self.endpoint is None:
+            return {}
+        return {
+            "DB_ENDPOINT": self.endpoint,
+            "DB_PORT": str(self.port),
+            "DB_USERNAME": self.username,
+            "DB_PASSWORD": self.password,
+            "DB_NAME": self.database,
+            "DB_TABLE": self.table,
+            "DB_TLS": "1" if self.tls else "0",
+        }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the environment decides, resolved once."""
+
+    home: Path
+    redis: RedisSettings
+    store: StoreSettings
+
+    @property
+    def cached_data(self) -> Path:
+        """Folder of cached prices."""
+        return self.home / "cached_data"
+
+    def to_environ(self) -> dict[str, str]:
+        """Return the whole as environment variables; ``read_settings`` of a worker gives the same settings back."""
+        return {"ORB_HOME": str(self.home), **self.redis.to_environ(), **self.store.to_environ()}
+
+
+def read_settings(env_file: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment once.
+
+    Parameters
+    ----------
+    env_file : path, optional
+        A file of ``KEY=VALUE`` lines (docker's ``env.list`` format); real environment variables win over it.
+        Default: the file that ``ORB_ENV_FILE`` names, if any.
+    environ : mapping, optional
+        Instead of ``os.environ``.
+
+    Raises
+    ------
+    BadInput
+        An unknown ``ORB_...`` variable, a port that is no number, a half-configured database.
+    """
+    found = dict(os.environ if environ is None else environ)
+    named = env_file or found.get("ORB_ENV_FILE")
+    if named:
+        found = {**_read_env_file(Path(named)), **found}
+    for name in found:
+        if name.startswith("ORB_") and name not in KNOWN:
+            known = ", ".join(f"{key} ({meaning})" for key, meaning in KNOWN.items())
+            raise BadInput(f"environment variable {name}", "not known to orbresearch", f"known are {known}")
+    home = _find_home(found.get("ORB_HOME"))
+    return Settings(home, _read_redis(found), _read_store(found, home))
+
+
+def _find_home(named: str | None) -> Path:
+    """Return ORB_HOME, else the nearest parent folder holding cached_data/, else the working directory."""
+    if named:
+        return Path(named).expanduser().resolve()
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "cached_data").is_dir()), here)
+
+
+def _read_redis(found: Mapping[str, str]) -> RedisSettings:
+    endpoint = found.get("REDIS_ENDPOINT") or None
+    if endpoint is None:
+        return RedisSettings()
+    port, password = _port(found, "REDIS_PORT", 6379), found.get("REDIS_PASSWORD") or None
+    return RedisSettings(endpoint, port, password, _flag(found, "REDIS_TLS"))
+
+
+def _read_store(found: Mapping[str, str], home: Path) -> StoreSettings:
+    sqlite = home / "results.sqlite"
+    endpoint = found.get("DB_ENDPOINT") or None
+    if endpoint is None:
+        return StoreSettings(sqlite)
+    missing = [name for name in ("DB_USERNAME", "DB_PASSWORD", "DB_NAME") if name not in found]
+    if missing:
+        raise BadInput("DB_ENDPOINT", f"set, but {', '.join(missing)} not", "set them, or unset DB_ENDPOINT for SQLite")
+    return StoreSettings(
+        sqlite,
+        endpoint,
+        _port(found, "DB_PORT", 3306),
+        found["DB_USERNAME"],
+        found["DB_PASSWORD"],
+        found["DB_NAME"],
+        found.get("DB_TABLE") or "results",
+        _flag(found, "DB_TLS"),
+    )
+
+
+def _port(found: Mapping[str, str], name: str, default: int) -> int:
+    text = found.get(name) or str(default)
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise BadInput(f"environment variable {name}", f"{text!r} is no port", "give a number from 1 to 65535")
+    return int(text)
+
+
+def _flag(found: Mapping[str, str], name: str) -> bool:
+    text = found.get(name, "").strip().lower()
+    if text not in _YES | _NO:
+        raise BadInput(f"environment variable {name}", f"{text!r} is neither yes nor no", "give 1 or 0")
+    return text in _YES
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    """Read docker's env.list format: KEY=VALUE lines, # comments, nothing quoted."""
+    if not path.is_file():
+        raise BadInput(f"env file {path}", "does not exist", "name a file of KEY=VALUE lines")
+    found = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise BadInput(f"env file {path}, line {number}", "has no '='", "write KEY=VALUE")
+        found[key.strip()] = value.strip()
+    return found
