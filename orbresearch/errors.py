@@ -101,7 +101,7 @@ class InputsMissing(OrbError, LookupError):
         self.kind, self.content_hash = kind, content_hash
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.content_hash} not in Redis (flushed or evicted?); submit the run again to stage them"
+        return f"{self.kind} {self.content_hash} not in Redis (flushed?); submit the run again"
 
 
 class Corrupt(OrbError):

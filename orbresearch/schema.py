@@ -1,7 +1,7 @@
 """Every record that crosses a boundary, once, with its units.
 
-Times inside a session are whole seconds since its open; prices are whole increments; profits inside the kernels are whole
-``increment / q`` (strategy.md, "One backtest's numbers"). Dollars, floats and UTC stamps exist only at the edges.
+Times inside a session are whole seconds since its open; prices are whole increments; profits inside the kernels
+are whole ``increment / q`` (strategy.md, "One backtest's numbers"). Dollars, floats and UTC stamps exist only at the edges.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ OBSERVATIONS = {
     "time": np.dtype("<i4"),  # second since the open
     "price": np.dtype("<i4"),  # increments
     "first_of_bar": np.dtype("u1"),  # 1: the first tick of its bar
+    "stands": np.dtype("u1"),  # 1: stands until the next observation (inside a bar), 0: for its own second only
 }
 
 #: One tradable session under one range duration, as the kernels take it (db 1).

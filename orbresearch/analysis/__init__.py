@@ -1,1 +1,1 @@
-"""analysis."""
+"""What the numbers are and mean: backtests in this process, pictures."""

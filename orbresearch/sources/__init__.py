@@ -1,1 +1,1 @@
-"""sources."""
+"""Raw prices: files, DataFrames, a synthetic market; and the cache beside them."""

@@ -1,0 +1,251 @@
+"""One run, planned: tickers × range durations × grid × rules; its identity, its inputs, its chunks. Pure.
+
+The plan stands between the core and everything that computes: ``run_grid`` walks it in this process, ``Lab.submit`` sends
+its chunks to a cluster. Its id hashes everything that decides the numbers (strategy.md, "Identity"), so the same work has
+the same id anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from orbresearch.errors import BadInput
+from orbresearch.grid import ParameterGrid
+from orbresearch.rules import Costs, Rules, find_costs, to_increments
+from orbresearch.schema import RESULTS_VERSION
+from orbresearch.sessions.dataset import Sessions
+from orbresearch.sessions.ranges import Ranges, find_ranges
+from orbresearch.sessions.series import Series, content_hash
+
+INDEX_DIGITS = 10
+MAX_CHUNK_ROWS = 100_000
+CHUNK_TICK_VISITS = 3_000_000_000  # a chunk's ticks × backtests: a few seconds of the scan on one core
+_MOST = 2**63 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """What the backtests of one ticker and range duration are computed from."""
+
+    ticker: str
+    duration: int
+    series: Series
+    ranges: Any  # RANGES array
+    source: str = ""
+
+    @cached_property
+    def ranges_hash(self) -> str:
+        """Content hash of the opening ranges, bound to the ticks they index."""
+        return content_hash(self.series.hash.encode(), self.ranges.tobytes())
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A stretch of a run's backtests that one task computes: of one input, ``rows`` points from ``point``."""
+
+    first: int  # index in the run of its first backtest
+    rows: int
+    input: int  # index of its input
+    point: int  # index in the grid of its first backtest
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run before it runs: print it, look at its chunks, submit it.
+
+    Parameters
+    ----------
+    inputs : tuple of Input
+        Ticker by ticker, duration by duration.
+    grid : ParameterGrid
+    rules : Rules
+        Resolved: nothing is ``auto`` any more.
+    chunk_rows : int
+        Backtests per chunk at the most; chunks do not cross inputs.
+    """
+
+    inputs: tuple[Input, ...]
+    grid: ParameterGrid
+    rules: Rules
+    chunk_rows: int
+    sessions: dict[str, Sessions] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.inputs) * len(self.grid)
+
+    def __repr__(self) -> str:
+        tickers = ", ".join(dict.fromkeys(item.ticker for item in self.inputs))
+        durations = ", ".join(str(d) for d in self.durations)
+        return (
+            f"Plan({self.run_id}: {len(self):,} backtests in {sum(1 for _ in self.chunks()):,} chunks; "
+            f"{tickers}; ranges of {durations} s; {self.rules.fill} fills, commission {self.rules.commission}, "
+            f"slippage {self.rules.slippage})"
+        )
+
+    @property
+    def durations(self) -> tuple[int, ...]:
+        """The range durations, seconds."""
+        return tuple(dict.fromkeys(item.duration for item in self.inputs))
+
+    @property
+    def tickers(self) -> tuple[str, ...]:
+        """The tickers."""
+        return tuple(dict.fromkeys(item.ticker for item in self.inputs))
+
+    @cached_property
+    def run_id(self) -> str:
+        """16 hex digits that stand for everything that decides the run's numbers."""
+        data = [[item.ticker, item.duration, item.series.hash, item.ranges_hash] for item in self.inputs]
+        return _digest(data, self.grid.document(), self.rules.document())
+
+    @cached_property
+    def family(self) -> str:
+        """16 hex digits for the same question whatever the prices: tickers, durations, grid, rules."""
+        data = [[item.ticker, item.duration] for item in self.inputs]
+        return _digest(data, self.grid.document(), self.rules.document())
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Return the run's chunks in order."""
+        for at in range(len(self.inputs)):
+            for point in range(0, len(self.grid), self.chunk_rows):
+                rows = min(self.chunk_rows, len(self.grid) - point)
+                yield Chunk(at * len(self.grid) + point, rows, at, point)
+
+
+def _digest(*parts: object) -> str:
+    return content_hash(json.dumps([RESULTS_VERSION, *parts], sort_keys=True).encode())[:16]
+
+
+def backtest_ids(run_id: str, first: int, rows: int) -> list[str]:
+    """Return the ids of a run's backtests ``first`` to ``first + rows``: the run's id and the index, fixed width."""
+    return [f"{run_id}-{index:0{INDEX_DIGITS}d}" for index in range(first, first + rows)]
+
+
+def parse_backtest_id(backtest_id: str) -> tuple[str, int]:
+    """Return (run_id, index) of a backtest's id.
+
+    Raises
+    ------
+    BadInput
+        What is no id of a backtest.
+    """
+    run_id, dash, index = str(backtest_id).partition("-")
+    if not dash or len(run_id) != 16 or len(index) != INDEX_DIGITS or not index.isdigit():
+        raise BadInput("backtest_id", f"{backtest_id!r} is no id", "give one as run.best() lists them")
+    return run_id, int(index)
+
+
+def make_plan(
+    sessions: Sessions | Mapping[str, Sessions],
+    grid: ParameterGrid,
+    range_duration: int | Iterable[int] = 300,
+    rules: Rules | None = None,
+) -> Plan:
+    """Check everything about a run and plan it, before any work starts.
+
+    Parameters
+    ----------
+    sessions : Sessions or mapping of ticker to Sessions
+    grid : ParameterGrid
+    range_duration : int or iterable of int
+        Seconds.
+    rules : Rules, optional
+
+    Raises
+    ------
+    BadInput
+        Whatever cannot be computed, by name, with what would be right.
+    """
+    loaded = {sessions.ticker: sessions} if isinstance(sessions, Sessions) else dict(sessions)
+    durations = [range_duration] if isinstance(range_duration, (int, np.integer)) else list(range_duration)
+    if not loaded or not durations:
+        raise BadInput("sessions" if not loaded else "range_duration", "empty", "give at least one")
+    if len(set(durations)) < len(durations):
+        raise BadInput("range_duration", f"{durations} names a duration twice", "give each once")
+    if not isinstance(grid, ParameterGrid):
+        raise BadInput("grid", f"a {type(grid).__name__}", "give an orb.ParameterGrid")
+    kinds = {item.is_bars for item in loaded.values()}
+    if len(kinds) > 1:
+        raise BadInput("sessions", "some tickers are bars and some are prices", "submit them as two runs")
+    rules = (rules or Rules()).resolve(bars=kinds.pop())
+    inputs = tuple(_input(item, int(duration), grid, rules) for item in loaded.values() for duration in durations)
+    _warn_of_spans(loaded)
+    ticks = max(len(item.series.columns["time"]) for item in inputs)
+    chunk_rows = int(np.clip(CHUNK_TICK_VISITS // max(ticks, 1), 16, MAX_CHUNK_ROWS))
+    return Plan(inputs, grid, rules, chunk_rows, loaded)
+
+
+def _input(sessions: Sessions, duration: int, grid: ParameterGrid, rules: Rules) -> Input:
+    ranges = find_ranges(sessions, duration)
+    check_input(sessions.ticker, sessions.series, ranges, grid, rules)
+    return Input(sessions.ticker, duration, sessions.series, ranges.table, sessions.source)
+
+
+def check_input(ticker: str, series: Series, ranges: Ranges, grid: ParameterGrid, rules: Rules) -> None:
+    """Refuse a ticker without a tradable session, distances beyond int32 and sums beyond int64.
+
+    Raises
+    ------
+    BadInput
+    """
+    if len(ranges.table) == 0:
+        why = "; ".join(f"{day}: {reason}" for day, reason in list(ranges.untradable.items())[:3])
+        raise BadInput(f"ticker {ticker}", f"no tradable session for a range of {ranges.duration} s ({why})", "drop it")
+    for name in ("stop_distance", "limit_distance"):
+        largest = max(getattr(grid, name))
+        if to_increments(largest, series.increment_nanos) > np.iinfo(np.int32).max:
+            wrong = f"{largest} dollars are beyond int32 increments of {series.increment_nanos / 1e9}"
+            raise BadInput(name, wrong, "give a smaller distance, or a coarser increment=")
+    _check_sums(ticker, series, ranges.table, grid, find_costs(rules, series.increment_nanos))
+
+
+def _check_sums(ticker: str, series: Series, table: Any, grid: ParameterGrid, costs: Costs) -> None:
+    """Refuse a run whose sum of squared returns (1e-16) could pass 2**63: each trade loses the day's span at the most."""
+    price = series.columns["price"]
+    edges = np.stack([table["first_tick"] - 1, table["last_tick"] + 1], axis=1).ravel()
+    ends = np.append(price, price[-1])  # reduceat wants every index inside
+    high = np.maximum(np.maximum.reduceat(ends, edges)[::2], table["high"]).astype(float)
+    low = np.minimum(np.minimum.reduceat(ends, edges)[::2], table["low"])
+    trades = np.minimum(max(grid.stop_count_limit), table["last_tick"] - table["first_tick"] + 1)
+    worst = trades * ((high - low) * costs.q + max(costs.trade, costs.limit_trade))
+    returns = worst / (table["first_price"] * float(costs.q)) * 1e8 + 1
+    if (worst * 1e8).max() > _MOST or (returns**2).sum() > _MOST:
+        day = series.labels[table["session"][int(returns.argmax())]]
+        wrong = f"{ticker}'s squared returns could pass 2**63 with {max(grid.stop_count_limit)} stops a day (on {day})"
+        raise BadInput("stop_count_limit", wrong, "give a smaller one, or fewer sessions")
+
+
+def _warn_of_spans(loaded: Mapping[str, Sessions]) -> None:
+    """Warn when one grid of dollars meets prices of different size."""
+    if len(loaded) < 2:
+        return
+    means = {ticker: float(item.columns["price"].mean()) * item.increment for ticker, item in loaded.items()}
+    least, most = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    warnings.warn(
+        f"distances are in dollars, but prices span {means[least]:,.2f} ({least}) to {means[most]:,.2f} ({most}) dollars: "
+        "the same stop means something else for each ticker",
+        stacklevel=3,
+    )
+
+
+def run_points(grid: ParameterGrid, chunk_point: int, rows: int, increment_nanos: int) -> Any:
+    """Return grid points as the kernels take them: int64, shape (rows, 4): stop, stop count, cool-off, limit.
+
+    Distances become increments by an exact integer ceiling, at least 1.
+    """
+    found = grid.points(chunk_point, chunk_point + rows)
+    points = np.empty((rows, 4), np.int64)
+    for column, name in enumerate(found):
+        if name in ("stop_distance", "limit_distance"):
+            values = {value: to_increments(value, increment_nanos) for value in getattr(grid, name)}
+            points[:, column] = [values[value] for value in found[name].tolist()]
+        else:
+            points[:, column] = found[name]
+    return points

@@ -1,0 +1,247 @@
+"""Sessions: one ticker's observations over many sessions, and what is derived from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from orbresearch.errors import BadInput
+from orbresearch.rules import NANOS
+from orbresearch.schema import TICKS
+from orbresearch.sessions.bars import stamp_votes
+from orbresearch.sessions.calendar import Schedule
+from orbresearch.sessions.observations import Observed, observe
+from orbresearch.sessions.quality import Quality, judge, tabulate
+from orbresearch.sessions.rows import MIN_BAR_SECONDS, Rows, find_increment
+from orbresearch.sessions.series import Series
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sessions:
+    """One ticker's prices, session by session. Made by ``load_sessions`` or ``synthetic_sessions``.
+
+    Parameters
+    ----------
+    ticker : str
+    schedule : Schedule
+        The sessions that have at least one observation.
+    pointers : int64 array, shape (len(schedule) + 1,)
+        Observations of session i are ``pointers[i]:pointers[i + 1]``.
+    columns : dict of arrays
+        As schema.OBSERVATIONS.
+    increment_nanos : int
+        One increment, in 1e-9 dollars.
+    bar_seconds : int
+        0 for prices.
+    path : str
+        Of bars of four seconds and more: "nearer" or "farther"; "" otherwise.
+    quality : Quality
+        The data-quality report.
+    source : str
+        Where the prices come from, for a person.
+    fingerprint : str
+        Of source, options and content: under it the sessions are cached. "" where they are not.
+    """
+
+    ticker: str
+    schedule: Schedule
+    pointers: Any
+    columns: dict[str, Any]
+    increment_nanos: int
+    bar_seconds: int
+    path: str
+    quality: Quality
+    source: str
+    fingerprint: str = ""
+
+    def __len__(self) -> int:
+        return len(self.schedule)
+
+    def __repr__(self) -> str:
+        kind = f"{self.bar_seconds} s bars ({self.path or 'closes'})" if self.bar_seconds else "prices"
+        span = f"{self.schedule.labels[0]} … {self.schedule.labels[-1]}"
+        return (
+            f"Sessions({self.ticker}, {len(self)} sessions {span}, {self.pointers[-1]:,} observations of {kind}, "
+            f"increment {self.increment}, {self.source})"
+        )
+
+    @property
+    def dates(self) -> Any:
+        """The sessions' labels as a DatetimeIndex (naive dates)."""
+        import pandas as pd
+
+        return pd.DatetimeIndex(self.schedule.labels.astype("datetime64[ns]"), name="session")
+
+    @property
+    def increment(self) -> float:
+        """One increment in dollars: prices are whole numbers of it."""
+        return self.increment_nanos / NANOS
+
+    @property
+    def is_bars(self) -> bool:
+        """Whether the path inside bars was guessed: bars of four seconds or more."""
+        return self.bar_seconds >= MIN_BAR_SECONDS
+
+    @cached_property
+    def features(self) -> Any:
+        """Per-session quantities, a DataFrame by date: see ``sessions.features``."""
+        from orbresearch.sessions.features import session_features
+
+        return session_features(self)
+
+    @cached_property
+    def series(self) -> Series:
+        """The compressed tick series."""
+        return compress_time_series(self)
+
+    def observations(self, session: int) -> dict[str, Any]:
+        """Return the observation columns of one session, by its index."""
+        at = slice(self.pointers[session], self.pointers[session + 1])
+        return {name: column[at] for name, column in self.columns.items()}
+
+    def between(self, start: Any = None, end: Any = None) -> Sessions:
+        """Return the sessions from date ``start`` to date ``end``, both inclusive.
+
+        Raises
+        ------
+        BadInput
+            No session in the dates.
+        """
+        kept = self.schedule.between(start, end)
+        if len(kept) == 0:
+            span = f"{self.schedule.labels[0]} to {self.schedule.labels[-1]}" if len(self) else "none"
+            wrong = f"no session with prices from {start} to {end}"
+            raise BadInput(f"ticker {self.ticker}", wrong, f"the source has sessions from {span}")
+        first = int(np.searchsorted(self.schedule.labels, kept.labels[0]))
+        last = first + len(kept)
+        at = slice(self.pointers[first], self.pointers[last])
+        columns = {name: column[at] for name, column in self.columns.items()}
+        pointers = self.pointers[first : last + 1] - self.pointers[first]
+        quality = Quality(self.quality.iloc[first:last])
+        quality.findings = self.quality.findings
+        return replace(self, schedule=kept, pointers=pointers, columns=columns, quality=quality)
+
+    def other_path(self) -> Sessions:
+        """Return the same bars with the two extremes of each bar in the other order: results on bars hold under both."""
+        if not self.is_bars:
+            raise BadInput(f"ticker {self.ticker}", "single prices have no path to exchange", "only bars have")
+        price = self.columns["price"].copy()
+        starts = _whole_bars(self)
+        price[starts + 1], price[starts + 2] = price[starts + 2], price[starts + 1]
+        path = "farther" if self.path == "nearer" else "nearer"
+        return replace(self, columns={**self.columns, "price": price}, path=path, fingerprint="")
+
+
+def build_sessions(
+    rows: Rows, schedule: Schedule, path: str, increment_nanos: int | None, source: str, fingerprint: str = ""
+) -> Sessions:
+    """Apply strategy.md's "From rows to a tick series" to one ticker's rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    schedule : Schedule
+        All sessions of the days that the rows span.
+    path : str
+        Of bars: "nearer" or "farther".
+    increment_nanos : int, optional
+        In 1e-9 dollars; default: the coarsest that holds every price.
+    source, fingerprint : str
+        As in :class:`Sessions`.
+    """
+    increment_nanos = increment_nanos or find_increment(rows)
+    seen = observe(rows, schedule, increment_nanos, path)
+    if len(seen.session) == 0:
+        wrong = f"none of its {len(rows):,} rows lies in a session of {schedule.calendar}"
+        raise BadInput(f"ticker {rows.ticker}", wrong, "check the time zone (tz=), the unit and the calendar")
+    sizes = np.bincount(seen.session, minlength=len(schedule))
+    has = np.flatnonzero(sizes)
+    kept = Schedule(
+        schedule.calendar, schedule.timezone, schedule.labels[has], schedule.opens[has], schedule.closes[has]
+    )
+    pointers = np.concatenate([[0], np.cumsum(sizes[has])]).astype(np.int64)
+    quality = _report(rows, seen, schedule, has, pointers, increment_nanos)
+    path = path if rows.bar_seconds >= MIN_BAR_SECONDS else ""
+    return Sessions(
+        rows.ticker, kept, pointers, seen.columns, increment_nanos, rows.bar_seconds, path, quality, source, fingerprint
+    )
+
+
+def _report(rows: Rows, seen: Observed, schedule: Schedule, has: Any, pointers: Any, increment_nanos: int) -> Quality:
+    time, lengths = seen.columns["time"], (schedule.closes - schedule.opens)[has]
+    counts = {name: count[has] for name, count in seen.counts.items()}
+    table = tabulate(counts, schedule.labels[has], pointers, time, lengths, rows.bar_seconds)
+    gone = np.setdiff1d(np.arange(has[0], has[-1] + 1), has)
+    facts = seen.facts | {
+        "calendar": schedule.calendar,
+        "increment": increment_nanos / NANOS,
+        "bar_seconds": rows.bar_seconds,
+        "stamp": rows.stamp,
+        "late_after": rows.bar_seconds - 1 if rows.bar_seconds else 30,
+        "missing": [str(label) for label in schedule.labels[gone]],
+        "stamp_warning": _stamp_warning(rows, schedule),
+    }
+    return judge(table, facts)
+
+
+def _stamp_warning(rows: Rows, schedule: Schedule) -> str:
+    """Return a sentence where the data speak against the stamp convention they were read with."""
+    if rows.bar_seconds == 0:
+        return ""
+    start, end = stamp_votes(rows.time, rows.bar_seconds, schedule)
+    against, other = (end, "end") if rows.stamp == "start" else (start, "start")
+    if against == 0 or against < 9 * (start + end - against):
+        return ""
+    return f"read as stamped at the {rows.stamp} of each bar, but {against} sessions look stamped at the {other}"
+
+
+def compress_time_series(sessions: Sessions) -> Series:
+    """Return the tick series of sessions: consecutive equal prices become one tick.
+
+    Compression changes no result: raw and compressed series give the same trades to the cent (strategy.md).
+    """
+    from orbresearch.kernels.compress import compress_session
+
+    columns = {name: np.empty(sessions.pointers[-1], kind) for name, kind in TICKS.items()}
+    pointers = np.zeros(len(sessions) + 1, np.int64)
+    for i in range(len(sessions)):
+        found, start = sessions.observations(i), pointers[i]
+        out = [columns[name][start:] for name in TICKS]
+        count = compress_session(*found.values(), *out)
+        pointers[i + 1] = start + count
+    columns = {name: column[: pointers[-1]].copy() for name, column in columns.items()}
+    schedule = sessions.schedule
+    return Series(
+        schedule.labels,
+        schedule.opens,
+        schedule.closes,
+        pointers,
+        columns,
+        sessions.increment_nanos,
+        sessions.bar_seconds,
+        sessions.path,
+        bar_range_twice(sessions),
+    )
+
+
+def bar_range_twice(sessions: Sessions) -> int:
+    """Return twice the median range of the sessions' whole bars, increments; 0 for single prices."""
+    if not sessions.is_bars:
+        return 0
+    price, starts = sessions.columns["price"], _whole_bars(sessions)
+    if len(starts) == 0:
+        return 0
+    ticks = np.stack([price[starts + i] for i in range(4)])
+    return round(2 * np.median(ticks.max(axis=0) - ticks.min(axis=0)))
+
+
+def _whole_bars(sessions: Sessions) -> Any:
+    """Return the index of the first observation of every bar that has all its four."""
+    first, stands = sessions.columns["first_of_bar"], sessions.columns["stands"]
+    starts = np.flatnonzero(first)
+    starts = starts[starts + 3 < len(first)]
+    inside = np.stack([(first[starts + i] == 0) & (stands[starts + i] == (i < 3)) for i in (1, 2, 3)])
+    return starts[(stands[starts] == 1) & inside.all(axis=0)]

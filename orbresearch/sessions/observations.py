@@ -1,0 +1,191 @@
+"""From rows to observations: strategy.md, "From rows to a tick series", steps 1 to 3.
+
+Times arrive floored to seconds, so that within one second the order of the file decides which price stands last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from orbresearch.schema import OBSERVATIONS
+from orbresearch.sessions.bars import bar_ticks
+from orbresearch.sessions.calendar import Schedule
+from orbresearch.sessions.rows import Rows, is_price, misses, rounds_to_price, to_price
+
+#: Per session, what was found and what was done about it.
+COUNTS = (
+    "rows",  # rows of the source inside the session
+    "dropped",  # price missing, not finite or not above zero
+    "overruled",  # a later row of the same second stood
+    "reordered",  # rows stamped before their predecessor in the file
+    "rounded",  # rows with a price between two increments
+    "inconsistent",  # bars whose high or low is not the extreme of its four values
+    "broken",  # bars with a bad value, read as their close
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """Observations of many sessions, and what was found on the way.
+
+    Parameters
+    ----------
+    session : int64 array, shape (n,)
+        Index into the schedule, rising.
+    columns : dict of arrays, shape (n,)
+        As schema.OBSERVATIONS.
+    counts : dict of int64 arrays, shape (sessions,)
+        As COUNTS.
+    facts : dict of int
+        What concerns the file as a whole.
+    """
+
+    session: Any
+    columns: dict[str, Any]
+    counts: dict[str, Any]
+    facts: dict[str, int]
+
+
+def observe(rows: Rows, schedule: Schedule, increment_nanos: int, path: str) -> Observed:
+    """Return what the rows say about the sessions of a schedule.
+
+    Parameters
+    ----------
+    rows : Rows
+        In the order of the source.
+    schedule : Schedule
+        Every session of the days that the rows span.
+    increment_nanos : int
+        1e-9 dollars.
+    path : str
+        Of bars: "nearer" or "farther".
+    """
+    facts = {
+        "rows": len(rows),
+        "descending": int(is_descending(rows.time)),
+        "zero_prices": int((rows.price == 0).sum()),
+    }
+    facts["unordered"] = 0 if facts["descending"] else int((np.diff(rows.time) < 0).sum())
+    if facts["descending"]:
+        rows = rows.take(slice(None, None, -1))
+    time = rows.time - (rows.bar_seconds if rows.stamp == "end" else 0)
+    session = find_sessions(time, schedule)
+    facts |= _outside(time, session, schedule)
+    backwards = np.concatenate([[False], np.diff(time) < 0])[: len(time)]
+    good = rounds_to_price(rows.price, increment_nanos)
+    counts = {
+        "rows": _count(session >= 0, session, schedule),
+        "reordered": _count(backwards & (session >= 0), session, schedule),
+        "dropped": _count((session >= 0) & ~good, session, schedule),
+    }
+    keep = np.flatnonzero((session >= 0) & good)
+    keep = keep[np.argsort(time[keep], kind="stable")]
+    last = _last_of_second(time[keep])
+    counts["overruled"] = _count(~last, session[keep], schedule)
+    keep = keep[last]
+    rows, time, session = rows.take(keep), time[keep], session[keep]
+    counts["rounded"] = _count(_is_rounded(rows, increment_nanos), session, schedule)
+    if rows.bar_seconds:
+        session, columns = _expand(rows, time, session, schedule, increment_nanos, path, counts)
+    else:
+        price, zeros = to_price(rows.price, increment_nanos, rows.ticker), np.zeros(len(rows))
+        columns = {"time": time - schedule.opens[session], "price": price, "first_of_bar": zeros, "stands": zeros}
+        counts |= {name: np.zeros(len(schedule), np.int64) for name in ("inconsistent", "broken")}
+    return Observed(session, {name: columns[name].astype(kind) for name, kind in OBSERVATIONS.items()}, counts, facts)
+
+
+def _last_of_second(time: Any) -> Any:
+    """Return where rising stamps are the last of their second: that row stands."""
+    return np.concatenate([np.diff(time) > 0, [True]])[: len(time)]
+
+
+def _is_rounded(rows: Rows, increment_nanos: int) -> Any:
+    """Return where a row has a price between two increments."""
+    found = np.zeros(len(rows), bool)
+    for column in rows.prices:
+        good = is_price(column)
+        found |= good & misses(np.where(good, column, 1.0), increment_nanos)
+    return found
+
+
+def is_descending(time: Any) -> bool:
+    """Return whether stamps never rise and fall at least once."""
+    steps = np.diff(time)
+    return bool(len(steps) and (steps <= 0).all() and (steps < 0).any())
+
+
+def find_sessions(time: Any, schedule: Schedule) -> Any:
+    """Return the index of the session that each second belongs to, open <= t <= close, or -1."""
+    if len(schedule) == 0:
+        return np.full(len(time), -1)
+    at = np.searchsorted(schedule.opens, time, "right") - 1
+    return np.where((at >= 0) & (time <= schedule.closes[at]), at, -1)
+
+
+def _outside(time: Any, session: Any, schedule: Schedule) -> dict[str, int]:
+    """Count rows in no session: on days without one, before the open, after the close."""
+    import pandas as pd
+
+    lost = time[session < 0]
+    local = pd.to_datetime(lost, unit="s", utc=True).tz_convert(schedule.timezone)
+    days = local.tz_localize(None).to_numpy().astype("datetime64[D]")
+    at = np.searchsorted(schedule.labels, days)
+    known = np.zeros(len(days), bool)
+    inside = at < len(schedule)
+    known[inside] = schedule.labels[at[inside]] == days[inside]
+    before = known.copy()
+    before[known] = lost[known] < schedule.opens[at[known]]
+    daytime = ~known & (local.hour >= 10) & (local.hour < 16)
+    late = known & ~before
+    lengths = schedule.closes - schedule.opens
+    half_day = late.copy()
+    half_day[late] = lengths[at[late]] < lengths.max(initial=0)
+    return {
+        "before_open": int(before.sum()),
+        "after_close": int(late.sum()),
+        "after_half_day": int(half_day.sum()),
+        "half_days": len(np.unique(days[half_day])),
+        "no_session": int((~known).sum()),
+        "no_session_daytime": int(daytime.sum()),
+        "no_session_days": len(np.unique(days[daytime])),
+    }
+
+
+def _expand(
+    rows: Rows, time: Any, session: Any, schedule: Schedule, increment_nanos: int, path: str, counts: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Turn bars into observations; note inconsistent and broken bars in ``counts``.
+
+    Of a bar that starts at the close only the open counts, as the print at the close, whatever else is bad about it.
+    """
+    whole = np.logical_and.reduce([rounds_to_price(column, increment_nanos) for column in rows.prices])
+    opening, high, low, close = prices = [to_price(column, increment_nanos, rows.ticker) for column in rows.prices]
+    odd = whole & ((high < np.maximum(opening, close)) | (low > np.minimum(opening, close)))
+    counts["inconsistent"] = _count(odd, session, schedule)
+    counts["broken"] = _count(~whole, session, schedule)
+    at_close = time == schedule.closes[session]
+    inside, prints = np.flatnonzero(~at_close), np.flatnonzero(at_close & (opening > 0))
+    bars = [column[inside] for column in prices]
+    ticks, price, bar, stands = bar_ticks(time[inside], bars, whole[inside], rows.bar_seconds, path)
+    lone = time[prints], opening[prints], prints, np.zeros(len(prints), np.uint8)
+    ticks, price, bar, stands = _merge((ticks, price, inside[bar], stands), lone)
+    keep = ticks <= schedule.closes[session[bar]]
+    keep[keep] = _last_of_second(ticks[keep])
+    ticks, price, bar, stands = ticks[keep], price[keep], bar[keep], stands[keep]
+    first, day = np.concatenate([[True], np.diff(bar) != 0])[: len(bar)], session[bar]
+    return day, {"time": ticks - schedule.opens[day], "price": price, "first_of_bar": first, "stands": stands}
+
+
+def _merge(one: tuple[Any, ...], other: tuple[Any, ...]) -> list[Any]:
+    """Return two lots of columns as one, in the order of time, their first column."""
+    joined = [np.concatenate(pair) for pair in zip(one, other, strict=True)]
+    order = np.argsort(joined[0], kind="stable")
+    return [column[order] for column in joined]
+
+
+def _count(where: Any, session: Any, schedule: Schedule) -> Any:
+    """Count rows per session."""
+    return np.bincount(session[where], minlength=len(schedule)).astype(np.int64)

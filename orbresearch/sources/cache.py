@@ -1,0 +1,171 @@
+"""cached_data/: observations as Parquet, one file per ticker and session, under a fingerprint.
+
+The folder of a ticker is named by the ticker and the fingerprint of source, options and content. The manifest is written
+last and names every session with the hash of its observations: a folder without one is unfinished, a session file that is
+missing or altered is noticed and made again from the source. Every file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from orbresearch.errors import Corrupt
+from orbresearch.schema import OBSERVATIONS, STAGING_VERSION
+from orbresearch.sessions.calendar import Schedule
+from orbresearch.sessions.dataset import Sessions
+from orbresearch.sessions.quality import Quality
+from orbresearch.sessions.series import content_hash
+
+_PLAIN = ("ticker", "increment_nanos", "bar_seconds", "path", "source", "fingerprint")
+
+
+def cache_folder(cached_data: Path, ticker: str, fingerprint: str) -> Path:
+    """Return the folder of one ticker's sessions under a fingerprint."""
+    return cached_data / f"{quote(ticker, safe='')}-{fingerprint}"
+
+
+def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
+    """Write sessions that are not cached yet; return them with their fingerprint.
+
+    Sessions without a fingerprint of their source (a DataFrame's) are filed under that of their content.
+    """
+    hashes = [_hash(sessions.observations(i)) for i in range(len(sessions))]
+    if not sessions.fingerprint:
+        parts = [
+            sessions.increment_nanos,
+            sessions.bar_seconds,
+            sessions.path,
+            sessions.schedule.labels.tolist(),
+            hashes,
+        ]
+        sessions = replace(sessions, fingerprint=content_hash(repr(parts).encode()))
+    folder = cache_folder(cached_data, sessions.ticker, sessions.fingerprint)
+    folder.mkdir(parents=True, exist_ok=True)
+    old = _read_manifest(folder)
+    known = {} if old is None else dict(zip(old["labels"], old["hashes"], strict=True))
+    for i, label in enumerate(map(str, sessions.schedule.labels)):
+        path = folder / f"{label}.parquet"
+        if known.get(label) != hashes[i] or not path.is_file():
+            _write_session(path, sessions.observations(i))
+    if old is None or old["hashes"] != hashes:
+        _write(folder / "manifest.json", json.dumps(_manifest(sessions, hashes)).encode())
+    return sessions
+
+
+def load_cached(
+    cached_data: Path, ticker: str, fingerprint: str, start: Any = None, end: Any = None
+) -> Sessions | None:
+    """Return cached sessions from date ``start`` to ``end``, or None where they are not (all) there.
+
+    Raises
+    ------
+    Corrupt
+        A session file whose content is not what the manifest says.
+    """
+    folder = cache_folder(cached_data, ticker, fingerprint)
+    found = _read_manifest(folder)
+    if found is None:
+        return None
+    times = {name: np.array(found[name], np.int64) for name in ("opens", "closes")}
+    labels = np.array(found["labels"], "datetime64[D]")
+    whole = Schedule(found["calendar"], found["timezone"], labels, times["opens"], times["closes"])
+    kept = whole.between(start, end)
+    if not len(kept):  # between() of all sessions tells what there is
+        kept = whole
+    first = int(np.searchsorted(labels, kept.labels[0]))
+    parts = []
+    for label, expected in zip(map(str, kept.labels), found["hashes"][first : first + len(kept)], strict=True):
+        part = _read_session(folder / f"{label}.parquet", expected)
+        if part is None:
+            return None
+        parts.append(part)
+    pointers = np.concatenate([[0], np.cumsum([len(part["time"]) for part in parts])]).astype(np.int64)
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in OBSERVATIONS}
+    plain = {name: found[name] for name in _PLAIN}
+    quality = _read_quality(found, first, first + len(kept))
+    return Sessions(schedule=kept, pointers=pointers, columns=columns, quality=quality, **plain).between(start, end)
+
+
+def _hash(columns: dict[str, Any]) -> str:
+    return content_hash(*(columns[name].tobytes() for name in OBSERVATIONS))
+
+
+def _manifest(sessions: Sessions, hashes: list[str]) -> dict[str, Any]:
+    schedule, quality = sessions.schedule, sessions.quality
+    return {
+        "version": STAGING_VERSION,
+        **{name: getattr(sessions, name) for name in _PLAIN},
+        "calendar": schedule.calendar,
+        "timezone": schedule.timezone,
+        "labels": [str(label) for label in schedule.labels],
+        "opens": schedule.opens.tolist(),
+        "closes": schedule.closes.tolist(),
+        "hashes": hashes,
+        "findings": quality.findings,
+        "quality": {name: quality[name].tolist() for name in quality.columns},
+    }
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise Corrupt(str(folder / "manifest.json"), f"{error}; remove the folder to read the source again") from None
+    return found if found.get("version") == STAGING_VERSION else None
+
+
+def _read_quality(found: dict[str, Any], first: int, last: int) -> Quality:
+    import pandas as pd
+
+    index = pd.DatetimeIndex(np.array(found["labels"], "datetime64[ns]"), name="session")
+    quality = Quality(pd.DataFrame(found["quality"], index=index).iloc[first:last])
+    quality.findings = [(severity, sentence) for severity, sentence in found["findings"]]
+    return quality
+
+
+def _read_session(path: Path, expected: str) -> dict[str, Any] | None:
+    """Return one session's columns, None where the file is missing; refuse what is not what was written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, use_threads=False)
+        columns = {name: table[name].to_numpy().astype(kind, copy=False) for name, kind in OBSERVATIONS.items()}
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise Corrupt(str(path), str(error).splitlines()[0]) from None
+    if _hash(columns) != expected:
+        raise Corrupt(str(path), "its content is not what its manifest says")
+    return columns
+
+
+def _write_session(path: Path, columns: dict[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, compression="zstd", use_dictionary=False)
+    _write(path, sink.getvalue().to_pybytes())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,161 @@
+"""From a source's columns to rows: names, times in any unit or zone, prices. One table in, one ticker's rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from orbresearch.errors import BadInput
+
+COLUMNS = ("timestamp_utc", "ticker", "price", "open", "high", "low", "close", "volume")
+_UNITS = (("s", 1), ("ms", 1_000), ("us", 1_000_000), ("ns", 1_000_000_000))
+_FIRST, _LAST = 631_152_000, 4_102_444_800  # 1990 and 2100, epoch seconds: what a stamp can be
+
+
+def name_columns(found: list[str], columns: Mapping[str, str] | None, where: str) -> dict[str, str]:
+    """Return the canonical name -> the source's own name of every column there is.
+
+    Parameters
+    ----------
+    found : list of str
+        Columns of the source.
+    columns : mapping, optional
+        Canonical name -> the source's name, for those that differ.
+    where : str
+        The source, for the message.
+
+    Raises
+    ------
+    BadInput
+        A mapped column that is not there, a canonical name that does not exist, no time or no price column.
+    """
+    mapped = dict(columns or {})
+    for canonical, own in mapped.items():
+        if canonical not in COLUMNS:
+            raise BadInput(
+                "columns", f"{canonical!r} is no column orbresearch knows", f"known are {', '.join(COLUMNS)}"
+            )
+        if own not in found:
+            raise BadInput(where, f"no column {own!r}", f"its columns are {', '.join(found)}")
+    names = {name: mapped.get(name, name) for name in COLUMNS if mapped.get(name, name) in found}
+    hint = f"its columns are {', '.join(found)}"
+    if "timestamp_utc" not in names:
+        raise BadInput(where, "no column 'timestamp_utc'", f'{hint}; say columns={{"timestamp_utc": ...}}')
+    if "price" not in names and "close" not in names:
+        raise BadInput(where, "no column 'price' or 'close'", f'{hint}; say columns={{"price": ...}}')
+    return names
+
+
+def read_times(column: Any, tz: str | None, what: str) -> Any:
+    """Return a column of stamps as epoch seconds UTC, floored: int64 array.
+
+    Parameters
+    ----------
+    column : pyarrow array
+        Whole or broken numbers in s, ms, us or ns since the epoch; timestamps; ISO text. Stamps without a zone need ``tz``.
+    tz : str, optional
+        The zone of stamps without one.
+    what : str
+        The column, for messages.
+
+    Raises
+    ------
+    BadInput
+        A value that cannot be a stamp, by row and value.
+    """
+    import pyarrow as pa
+
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise BadInput(what, f"row {row} is missing", "every row needs a time")
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return read_times(column.cast(kind.value_type), tz, what)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return _from_numbers(column.to_numpy(), what)
+    if pa.types.is_timestamp(kind):
+        return _from_stamps(column.to_pandas(), tz, what)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view":
+        return _from_text(column, tz, what)
+    raise BadInput(what, f"{kind} values are no times", "give epoch numbers, timestamps or ISO text")
+
+
+def _from_numbers(values: Any, what: str) -> Any:
+    """Read epoch numbers: the unit is the one in which the middle value lies between 1990 and 2100."""
+    if len(values) == 0:
+        return np.zeros(0, np.int64)
+    values = values if values.dtype.kind in "iu" else values.astype(np.float64)
+    _refuse(~np.isfinite(values), values, what)
+    middle = float(np.median(values))
+    unit = next((unit for _, unit in _UNITS if _FIRST <= middle / unit < _LAST), None)
+    if unit is None:
+        wrong = f"a value like {values[len(values) // 2]} is no epoch time in s, ms, us or ns from 1990 to 2100"
+        raise BadInput(what, wrong, "give epoch numbers, timestamps or ISO text")
+    seconds = np.floor_divide(values, unit).astype(np.int64)
+    _refuse((seconds < _FIRST) | (seconds >= _LAST), values, what)
+    return seconds
+
+
+def _from_stamps(stamps: Any, tz: str | None, what: str) -> Any:
+    """Read datetimes (a Series), with a zone or in ``tz``."""
+    if stamps.dt.tz is None:
+        if tz is None:
+            raise BadInput(what, "its times name no zone", 'say which: tz="UTC" or tz="America/New_York"')
+        try:
+            ambiguous = np.zeros(len(stamps), bool)  # the hour that comes twice is the later one: no session lies there
+            stamps = stamps.dt.tz_localize(tz, ambiguous=ambiguous, nonexistent="shift_forward")
+        except (KeyError, ValueError) as error:
+            raise BadInput("tz", f"{tz!r}: {error}", 'give a name such as "America/New_York"') from None
+    seconds = stamps.dt.tz_convert("UTC").dt.tz_localize(None).dt.floor("s").to_numpy().astype("datetime64[s]")
+    found = seconds.astype(np.int64)
+    _refuse((found < _FIRST) | (found >= _LAST), stamps.to_numpy(), what)
+    return found
+
+
+def _from_text(column: Any, tz: str | None, what: str) -> Any:
+    """Read text: numbers, or ISO times."""
+    import pandas as pd
+
+    text = column.to_pandas().str.strip()
+    if len(text) and text.str.fullmatch(r"[0-9]+(\.[0-9]*)?").all():
+        whole = text.str.fullmatch(r"[0-9]+").all()
+        return _from_numbers(text.astype("int64" if whole else "float64").to_numpy(), what)
+    zoned = text.str.contains(r"(?:Z|[+-]\d{2}:?\d{2})$", regex=True)
+    if zoned.any() and not zoned.all():
+        row = int((zoned != zoned.iloc[0]).to_numpy().argmax())
+        raise BadInput(
+            what, f"row {row}, {text.iloc[row]!r}, differs from the rows before in having a zone", "give all"
+        )
+    dated = text.str.match(r"\d{4}-?\d{2}-?\d{2}[T ]\d{2}").to_numpy(bool)
+    _refuse(~dated, text.to_numpy(), what)
+    stamps = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=bool(zoned.any()))
+    _refuse(stamps.isna().to_numpy(), text.to_numpy(), what)
+    return _from_stamps(stamps, tz, what)
+
+
+def _refuse(bad: Any, values: Any, what: str) -> None:
+    """Raise about the first row that cannot be a time."""
+    if bad.any():
+        row = int(bad.argmax())
+        wrong = f"row {row} is {values[row]!r}, which cannot be a time between 1990 and 2100"
+        raise BadInput(what, wrong, "give epoch numbers, timestamps or ISO text (2024-03-26T13:30:00Z)")
+
+
+def read_numbers(column: Any, what: str) -> Any:
+    """Return a column of prices as float64, missing as NaN.
+
+    Raises
+    ------
+    BadInput
+        Text that is no number.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        return column.cast(pa.float64()).to_numpy().astype(np.float64)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        first = pc.drop_null(column)[0].as_py() if column.null_count < len(column) else None
+        raise BadInput(what, f"no numbers, such as {first!r} ({error})", "give prices in dollars") from None

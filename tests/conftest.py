@@ -1,0 +1,37 @@
+"""What all tests share: how hard hypothesis tries, and where the real market data are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("quick", max_examples=25, **_RELAXED)
+settings.register_profile("default", max_examples=100, **_RELAXED)
+settings.register_profile("thorough", max_examples=1500, **_RELAXED)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+MARKET_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def market_data() -> Path:
+    """Return the folder of real market data, beside the project; skip where it is not there."""
+    if not MARKET_DATA.is_dir():
+        pytest.skip(f"real market data are not at {MARKET_DATA.parent.name}/{MARKET_DATA.name} beside the project")
+    return MARKET_DATA
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a home of its own and an environment without the user's servers."""
+    for name in list(os.environ):
+        if name.startswith(("ORB_", "REDIS_", "DB_")):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("ORB_HOME", str(home))
+    return home
