@@ -1,1 +1,91 @@
-"""orbresearch."""
+"""Millions of opening-range-breakout backtests from a notebook, and what they are worth.
+
+How the data flow, folder by folder::
+
+    sources    prices as found (files, DataFrames, a synthetic market), cached_data/
+    sessions   the exchange calendar; observations, tick series, opening ranges, data quality
+    grid rules plan   what to compute: parameters, rules, one run with its identity and its chunks
+    kernels    the compiled backtests
+    staging    Redis: inputs on their way to workers, results on their way to the store
+    lab        Dask: the cluster, its feeder and reaper
+    store      SQL: results, runs, the ledger
+    analysis   one backtest with its trades, grids in this process, pictures
+
+Importing this package imports none of them: names load their module when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from orbresearch.analysis.performance import Backtest, run_backtest, run_grid
+    from orbresearch.errors import OrbError
+    from orbresearch.grid import ParameterGrid, frange, seed_grid
+    from orbresearch.rules import Rules
+    from orbresearch.lab.display import display
+    from orbresearch.lab.lab import Lab, lifecycle_result_data
+    from orbresearch.lab.run import Run, open_run, runs
+    from orbresearch.sessions.dataset import Sessions, compress_time_series
+    from orbresearch.sessions.ranges import organize_opening_range_data
+    from orbresearch.sources.load import load_sessions
+    from orbresearch.sources.synthetic import synthetic_sessions
+
+_HOMES = {
+    "Backtest": "analysis.performance",
+    "Lab": "lab.lab",
+    "OrbError": "errors",
+    "ParameterGrid": "grid",
+    "Rules": "rules",
+    "Run": "lab.run",
+    "Sessions": "sessions.dataset",
+    "compress_time_series": "sessions.dataset",
+    "display": "lab.display",
+    "frange": "grid",
+    "lifecycle_result_data": "lab.lab",
+    "load_sessions": "sources.load",
+    "open_run": "lab.run",
+    "organize_opening_range_data": "sessions.ranges",
+    "run_backtest": "analysis.performance",
+    "run_grid": "analysis.performance",
+    "runs": "lab.run",
+    "seed_grid": "grid",
+    "synthetic_sessions": "sources.synthetic",
+}
+
+__all__ = [
+    "Backtest",
+    "Lab",
+    "OrbError",
+    "ParameterGrid",
+    "Rules",
+    "Run",
+    "Sessions",
+    "compress_time_series",
+    "display",
+    "frange",
+    "lifecycle_result_data",
+    "load_sessions",
+    "open_run",
+    "organize_opening_range_data",
+    "run_backtest",
+    "run_grid",
+    "runs",
+    "seed_grid",
+    "synthetic_sessions",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'orbresearch' has no attribute {name!r}")
+    found = getattr(import_module(f"orbresearch.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -152,6 +152,8 @@ class Backtest:
         Profit by session date, dollars, zeros included.
     prices : Series
         Last price by session date, dollars.
+    first_price : float
+        Price at which the first session began, dollars.
     title : str
         Ticker, dates and costs, for pictures.
     """
@@ -160,6 +162,7 @@ class Backtest:
     stats: Any
     daily: Any
     prices: Any
+    first_price: float
     title: str
 
     def __repr__(self) -> str:
@@ -205,23 +208,28 @@ def run_backtest(
     grid = ParameterGrid(stop_distance, stop_count_limit, stop_cooloff_period, limit_distance)
     if len(grid) != 1:
         raise BadInput("run_backtest", f"{len(grid)} parameter sets", "give one value each, or use run_grid")
-    return backtest_of(make_plan(sessions, grid, range_duration, rules))
+    plan = make_plan(sessions, grid, range_duration, rules)
+    return backtest_of(plan.run_id, plan.inputs[0], plan.grid, plan.rules, Chunk(0, 1, 0, 0))
 
 
-def backtest_of(plan: Plan, chunk: Chunk | None = None) -> Backtest:
-    """Return the backtest at which a one-row chunk of a plan points (default: the plan's first), with its trades."""
-    chunk = chunk or Chunk(0, 1, 0, 0)
-    item = plan.inputs[chunk.input]
-    row = compute_rows(plan.run_id, item, plan.grid, plan.rules, chunk).to_pandas().iloc[0]
-    trades = _trades(item, plan.rules, run_points(plan.grid, chunk.point, 1, item.series.increment_nanos)[0])
+def backtest_of(run_id: str, item: Input, grid: ParameterGrid, rules: Rules, chunk: Chunk) -> Backtest:
+    """Return the backtest that a chunk of one row names, with its trades.
+
+    Parameters
+    ----------
+    run_id, item, grid, rules, chunk
+        As in :func:`compute_rows`.
+    """
+    row = compute_rows(run_id, item, grid, rules, chunk).to_pandas().iloc[0]
+    trades = _trades(item, rules, run_points(grid, chunk.point, 1, item.series.increment_nanos)[0])
     dates = _dates(item, item.ranges["session"])
     daily = trades.groupby("session")["units"].sum().reindex(dates, fill_value=0)
-    costs = find_costs(plan.rules, item.series.increment_nanos)
-    unit = NANOS / item.series.increment_nanos * costs.q
-    last = item.series.columns["price"][item.ranges["last_tick"]].astype(np.int64) * item.series.increment_nanos / NANOS
-    prices = type(daily)(last, index=dates, name="price")
-    title = _title(item, plan.rules, row)
-    return Backtest(trades.drop(columns="units"), row, (daily / unit).rename("profit"), prices, title)
+    unit = NANOS / item.series.increment_nanos * find_costs(rules, item.series.increment_nanos).q
+    dollars = item.series.increment_nanos / NANOS
+    last = item.series.columns["price"][item.ranges["last_tick"]].astype(np.float64) * dollars
+    prices, first = type(daily)(last, index=dates, name="price"), float(item.ranges["first_price"][0]) * dollars
+    title = _title(item, rules, row)
+    return Backtest(trades.drop(columns="units"), row, (daily / unit).rename("profit"), prices, first, title)
 
 
 def _title(item: Input, rules: Rules, row: Any) -> str:

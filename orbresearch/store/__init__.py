@@ -1,1 +1,14 @@
-"""store."""
+"""The results database: SQLite by default, MySQL or MariaDB where ``DB_ENDPOINT`` says so.
+
+connection   ``open_store``: connects, creates what is missing, refuses tables of another shape
+tables       the tables and the view, built from :mod:`orbresearch.schema`
+shape        what an existing database holds, compared with what it should
+writer       ``register_run``, ``persist_chunk``: a chunk's rows and its ledger row in one transaction
+literals     a batch as tuples (SQLite) or as SQL text (MySQL)
+records      one run's facts, between Python values and columns
+reader       DataFrames and dicts; ``fetch`` for one's own SQL
+failures     what the drivers say, as errors that name the remedy
+
+Only this package imports SQLAlchemy, PyMySQL and sqlite3. This file imports nothing, so that ``import orbresearch``
+loads no driver.
+"""

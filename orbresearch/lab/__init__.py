@@ -1,0 +1,16 @@
+"""The lab: a Dask cluster with Redis and the store, what it is given to do, and where a run stands.
+
+(The folder is not called `runs`, since `orbresearch.runs()` is a function that users call.)
+
+========  ==========================================================================================
+lab       a cluster, Redis and the store together: what a notebook holds in its hand
+cluster   a local Dask cluster with two queues; the scheduler of another process
+plugin    in the scheduler: feeds chunks to workers and submits the reaper, so that a run outlives its notebook
+worker    in a worker: computes a chunk from staged inputs
+begin     before a run: stages what is missing, registers the run, compares the books with the ledger
+reaper    moves results from Redis into the store
+run       one run, with or without a lab: progress, results, best rows
+display   pictures of stored backtests
+daemon    ``python -m orbresearch up`` and ``down``
+========  ==========================================================================================
+"""

@@ -1,0 +1,132 @@
+"""Before a run computes: stage what is missing, register it, and find out what the ledger already holds.
+
+These functions take services first: they run in the notebook's process where it reaches Redis, or in the cluster as
+priority work where it does not. The same functions serve both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+from orbresearch import staging
+from orbresearch.plan import Plan
+from orbresearch.rules import NANOS
+from orbresearch.lab.services import Services
+from orbresearch.schema import RESULTS_VERSION
+from orbresearch.sessions.dataset import Sessions
+
+
+def missing_inputs(services: Services, sessions: list[str], ranges: list[str]) -> tuple[list[str], list[str]]:
+    """Return which session and opening-range hashes are not staged."""
+    redis = services.staging
+    return staging.missing_sessions(redis, sessions), staging.missing_ranges(redis, ranges)
+
+
+def stage_inputs(
+    services: Services, sessions: Mapping[str, bytes], documents: Mapping[str, bytes], ranges: Mapping[str, bytes]
+) -> None:
+    """Stage inputs by their content hashes; the documents that name them last."""
+    redis = services.staging
+    staging.stage_sessions(redis, sessions)
+    staging.stage_ranges(redis, ranges)
+    for content, document in documents.items():
+        staging.stage_document(redis, content, document)
+
+
+def begin_run(
+    services: Services, record: dict[str, object], spec: bytes, chunks: list[tuple[int, int]]
+) -> tuple[dict[int, int], list[int]]:
+    """Register a run and open its books.
+
+    Parameters
+    ----------
+    record : dict
+        The row of the table ``runs``.
+    spec : bytes
+        As ``worker.encode_spec`` makes it.
+    chunks : list of (first, rows)
+        All chunks of the plan.
+
+    Returns
+    -------
+    persisted : dict of int to int
+        First backtest -> rows of the chunks in the ledger.
+    staged : list of int
+        First backtests of chunks whose results wait in Redis.
+    """
+    from orbresearch.store.reader import persisted_chunks
+    from orbresearch.store.writer import register_run
+
+    run_id = str(record["run_id"])
+    register_run(services.store, record)
+    persisted = persisted_chunks(services.store, run_id)
+    waiting = [(first, rows) for first, rows in chunks if first not in persisted]
+    total = sum(rows for _, rows in chunks)
+    staged = staging.open_run(services.staging, services.store.uuid, run_id, spec, total, persisted, waiting)
+    return persisted, staged
+
+
+def run_counts(services: Services, run_id: str | None = None) -> dict[str, int]:
+    """Return total, computed, staged, persisted and queued backtests of a run, or of all runs of the store."""
+    found = staging.counts(services.staging, services.store.uuid, run_id)
+    names = ("total", "computed", "staged", "persisted", "queued", "staged_bytes")
+    return {name: int(getattr(found, name)) for name in names}
+
+
+def stage_payloads(plan: Plan, staged: tuple[list[str], list[str]]) -> tuple[dict[str, bytes], ...]:
+    """Return (sessions, documents, ranges) of a plan, those that are missing only, hash -> bytes."""
+    wanted, sessions = set(staged[0]), {}
+    for item in {item.series.hash: item for item in plan.inputs}.values():
+        for index, content in enumerate(item.series.session_hashes):
+            if content in wanted:
+                sessions[content] = item.series.payload(index)
+    documents = {item.series.hash: item.series.document for item in plan.inputs}
+    ranges = {item.ranges_hash: item.ranges.tobytes() for item in plan.inputs if item.ranges_hash in set(staged[1])}
+    return sessions, documents, ranges
+
+
+def run_record(plan: Plan, sessions: Mapping[str, Sessions], version: str) -> dict[str, object]:
+    """Return the row of ``runs`` for a plan: what it was, in columns that people read.
+
+    ``inputs`` tells where the prices lie in ``cached_data/`` and which hashes they must have.
+    """
+    labels = [label for item in plan.inputs for label in item.series.labels[[0, -1]]]
+    quality = [f"{ticker}: {line}" for ticker, item in sessions.items() for line in item.quality.summary.splitlines()]
+    inputs = [
+        {
+            "ticker": ticker,
+            "fingerprint": item.fingerprint,
+            "first": str(item.schedule.labels[0]),
+            "last": str(item.schedule.labels[-1]),
+            "series": item.series.hash,
+            "increment": item.increment_nanos / NANOS,
+        }
+        for ticker, item in sessions.items()
+    ]
+    first = plan.inputs[0].series
+    return {
+        "run_id": plan.run_id,
+        "family": plan.family,
+        "tickers": list(plan.tickers),
+        "first_session": str(min(labels)),
+        "last_session": str(max(labels)),
+        "sessions": max(len(item.ranges) for item in plan.inputs),
+        "range_durations": list(plan.durations),
+        "bar_seconds": first.bar_seconds,
+        "path": first.path,
+        "fill": plan.rules.fill,
+        "commission": plan.rules.commission,
+        "slippage": plan.rules.slippage,
+        "rules": plan.rules.document(),
+        "grid": plan.grid.document(),
+        "inputs": inputs,
+        "quality": "\n".join(quality),
+        "backtests": len(plan),
+        "chunk_size": plan.chunk_rows,
+        "source": ", ".join(dict.fromkeys(item.source for item in sessions.values())),
+        "results_version": RESULTS_VERSION,
+        "orbresearch_version": version,
+    }
+
+

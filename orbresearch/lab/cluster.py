@@ -1,0 +1,74 @@
+"""A local Dask cluster with the two queues: ``worker_main`` slots for backtests, a thread more for priority work."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from orbresearch.errors import BadInput, Unreachable
+from orbresearch.lab.plugin import MAIN
+from orbresearch.settings import Settings
+
+
+def default_workers() -> int:
+    """Return how many worker processes suit this machine: one per usable core."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start_cluster(settings: Settings, n_workers: int | None, slots: int, scheduler_port: int = 0) -> Any:
+    """Start a scheduler and workers on this machine's loopback interface.
+
+    Parameters
+    ----------
+    settings : Settings
+        Given to the workers through their environment, secrets included; never through tasks.
+    n_workers : int, optional
+        Worker processes; default: one per usable core.
+    slots : int
+        Backtests' chunks that a worker computes at once; it has one thread more, for priority work.
+    scheduler_port : int
+        0: any free port.
+    """
+    import dask
+    from distributed import LocalCluster
+
+    for name, value in (("n_workers", n_workers), ("slots", slots)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise BadInput(name, f"{value!r} is no number of 1 or more", "give a whole number")
+    with dask.config.set(
+        {
+            "distributed.scheduler.allowed-failures": 30,  # chunks are idempotent: a lost worker is no verdict on them
+            "distributed.worker.daemon": True,
+        }
+    ):
+        return LocalCluster(
+            n_workers=n_workers or default_workers(),
+            threads_per_worker=slots + 1,
+            processes=True,
+            host="127.0.0.1",
+            scheduler_port=scheduler_port,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address=None,
+            resources={MAIN: slots},
+            env=settings.to_environ(),
+            silence_logs=logging.ERROR,
+            memory_limit=0,
+        )
+
+
+def connect_client(address: str) -> Any:
+    """Return a client of a running scheduler.
+
+    Raises
+    ------
+    Unreachable
+    """
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        fix = "check the address; `python -m orbresearch up` prints that of a running lab"
+        raise Unreachable("Dask scheduler", address, reason, fix) from None

@@ -1,0 +1,112 @@
+"""Pictures of backtests that the store knows: computed again from the cached prices, exactly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orbresearch.analysis.performance import Backtest, backtest_of, run_grid
+from orbresearch.errors import BadInput
+from orbresearch.grid import ParameterGrid
+from orbresearch.plan import Chunk, Input, parse_backtest_id
+from orbresearch.rules import Rules
+from orbresearch.lab.progress import tell
+from orbresearch.schema import PARAMETERS
+from orbresearch.sessions.ranges import find_ranges
+from orbresearch.settings import read_settings
+
+if TYPE_CHECKING:
+    from orbresearch.analysis.pictures import Picture
+    from orbresearch.sessions.dataset import Sessions
+
+
+def recompute(backtest_id: str) -> Backtest:
+    """Return a stored backtest with its trades, computed again from ``cached_data/``.
+
+    Raises
+    ------
+    BadInput
+        An id that is none, a run the store does not know, prices that are no longer cached or have changed.
+    """
+    from orbresearch.sources.cache import load_cached
+
+    run_id, index = parse_backtest_id(backtest_id)
+    settings, found = read_settings(), _facts(run_id)
+    if index >= found["backtests"]:
+        raise BadInput("backtest_id", f"run {run_id} has {found['backtests']:,} backtests", "give a smaller index")
+    grid, rules, durations = ParameterGrid(**found["grid"]), Rules(**found["rules"]), found["range_durations"]
+    at, point = divmod(index, len(grid))
+    source, duration = found["inputs"][at // len(durations)], durations[at % len(durations)]
+    dates = source["first"], source["last"]
+    sessions = load_cached(settings.cached_data, source["ticker"], source["fingerprint"], *dates)
+    if sessions is None or sessions.series.hash != source["series"]:
+        wrong = f"the prices of {source['ticker']}, {dates[0]} to {dates[1]}, are not in {settings.cached_data} as they were"
+        raise BadInput(f"run {run_id}", wrong, "load them again with load_sessions and submit the run again")
+    item = Input(source["ticker"], duration, sessions.series, find_ranges(sessions, duration).table, sessions.source)
+    return backtest_of(run_id, item, grid, rules, Chunk(index, 1, 0, point))
+
+
+def under_other_path(rows: Any, sessions: Sessions) -> Any:
+    """Return profit and Sharpe ratio of backtests on bars when each bar's extremes come in the other order.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of one run on these sessions.
+    sessions : Sessions
+        Bars of four seconds or more.
+
+    Returns
+    -------
+    DataFrame
+        ``profit_other_path`` and ``sharpe_other_path``, in the order of the rows.
+    """
+    import pandas as pd
+
+    other, found = sessions.other_path(), []
+    for row in rows.itertuples():
+        rules = Rules(**_facts(row.run_id)["rules"])
+        point = {name: getattr(row, name) for name in PARAMETERS}
+        stats = run_grid(other, ParameterGrid(**point), int(row.range_duration), rules).iloc[0]
+        found.append((stats["backtest_profit"], stats["sharpe_ratio"]))
+    return pd.DataFrame(found, index=rows.index, columns=["profit_other_path", "sharpe_other_path"])
+
+
+def _facts(run_id: str) -> Any:
+    """Return a run's row of the table ``runs``."""
+    from orbresearch.lab.run import open_run
+
+    return open_run(run_id).facts()
+
+
+def display(backtest_id: str) -> Picture:
+    """Show a backtest's cumulative profit against the price change over the sessions.
+
+    In a notebook the picture appears; from a terminal it is saved and opened in a browser. ``.save(path)`` writes a
+    self-contained HTML page. Works without a lab.
+
+    Parameters
+    ----------
+    backtest_id : str
+        As in ``run.best().backtest_id``.
+    """
+    picture = recompute(backtest_id).plot()
+    if not _in_notebook():
+        path = read_settings().home / "plots" / f"{backtest_id}.html"
+        picture.save(path)
+        import webbrowser
+
+        opened = webbrowser.open(path.as_uri())
+        tell(f"picture {'opened: ' if opened else 'saved: '}{path}")
+    return picture
+
+
+def _in_notebook() -> bool:
+    """Return whether a Jupyter kernel shows what a cell returns."""
+    import sys
+
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return shell is not None and hasattr(shell, "kernel")

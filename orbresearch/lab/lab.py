@@ -1,0 +1,305 @@
+"""The lab: a cluster, Redis and the store together."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from orbresearch.errors import BadInput, OrbError
+from orbresearch.grid import ParameterGrid
+from orbresearch.plan import Plan, make_plan
+from orbresearch.rules import Rules
+from orbresearch.lab import begin, cluster
+from orbresearch.lab.plugin import NAME, PRIORITY, FeederPlugin
+from orbresearch.lab.progress import tell
+from orbresearch.lab.reaper import lifecycle
+from orbresearch.lab.run import Run
+from orbresearch.lab.services import Services, open_services
+from orbresearch.lab.worker import call_with_services, describe_services, encode_spec, warm_up
+from orbresearch.sessions.dataset import Sessions
+from orbresearch.settings import Settings, read_settings
+
+_open_labs: weakref.WeakSet[Lab] = weakref.WeakSet()
+
+
+class Lab:
+    """A Dask cluster with Redis and the store: submits runs, follows them, moves their results.
+
+    Parameters
+    ----------
+    address : str, optional
+        Attach to a running scheduler, such as that of ``python -m orbresearch up``. Default: start a cluster on this
+        machine, which ends with this process.
+    n_workers : int, optional
+        Worker processes of a cluster started here; default: one per core.
+    slots : int
+        Chunks that each worker computes at once.
+    env_file : path, optional
+        A file of KEY=VALUE lines with the settings (``env.list``).
+    reap_seconds : float
+        Pause between two reapers.
+    quiet : bool
+        Do not say where everything is.
+
+    Examples
+    --------
+    >>> with Lab(n_workers=1) as lab:  # doctest: +SKIP
+    ...     run = lab.submit(sessions, grid, range_duration=300)
+    ...     best = run.wait().best(20)
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        n_workers: int | None = None,
+        slots: int = 1,
+        env_file: str | os.PathLike[str] | None = None,
+        reap_seconds: float = 1.0,
+        scheduler_port: int = 0,
+        quiet: bool = False,
+    ) -> None:
+        self.closed = False
+        self.address = address
+        self.settings = read_settings(env_file)
+        self._services: Services | None = None
+        with ExitStack() as stack:
+            if address is None:
+                self._start(stack, n_workers, slots, scheduler_port)
+            else:
+                self._attach(stack, address)
+            self._register(reap_seconds)
+            self._stack = stack.pop_all()
+        _open_labs.add(self)
+        if not quiet:
+            tell(self.describe())
+
+    def _start(self, stack: ExitStack, n_workers: int | None, slots: int, port: int) -> None:
+        """Start Redis (where none is named) and a cluster of our own."""
+        from dataclasses import replace
+
+        from orbresearch.staging import start_embedded
+
+        self.redis_name = "Redis"
+        if self.settings.redis.endpoint is None:
+            server = stack.enter_context(start_embedded())
+            self.settings = replace(self.settings, redis=server.settings)
+            self.redis_name = f"embedded Redis {server.version}"
+        self._services = open_services(self.settings)
+        stack.callback(self._services.close)
+        self.store = self._services.store
+        self.cluster = stack.enter_context(cluster.start_cluster(self.settings, n_workers, slots, port))
+        self.client = stack.enter_context(cluster.connect_client(self.cluster.scheduler_address))
+
+    def _attach(self, stack: ExitStack, address: str) -> None:
+        """Connect to a running scheduler; make sure that its results come into the store that we read."""
+        from orbresearch.store.connection import close_store, open_store
+
+        self.client = stack.enter_context(cluster.connect_client(address))
+        self.cluster, self.redis_name = None, "Redis of the cluster"
+        if self.settings.redis.endpoint is not None:
+            self._services = open_services(self.settings)
+            stack.callback(self._services.close)
+        self.store = self._services.store if self._services else open_store(self.settings.store)
+        if self._services is None:
+            stack.callback(close_store, self.store)
+        there = self.client.submit(call_with_services, describe_services, pure=False, priority=PRIORITY).result()
+        if there["uuid"] != self.store.uuid:
+            wrong = f"the cluster at {address} writes to {there['store']}, this process reads {self.store.where}"
+            raise BadInput("Lab(address=...)", wrong, "set ORB_HOME or the DB_ variables as the cluster has them")
+
+    def _register(self, reap_seconds: float) -> None:
+        """Put the feeder into the scheduler, once, and warm up the workers in the background."""
+        self.client.register_plugin(FeederPlugin(reap_seconds), name=NAME)
+        for worker in self.client.scheduler_info(n_workers=-1)["workers"]:
+            self.client.submit(warm_up, workers=[worker], pure=False, key=f"warm-up-{worker}-{id(self)}")
+
+    def describe(self) -> str:
+        """Return where everything is, for a person."""
+        workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
+        many = f"{workers} worker" + ("" if workers == 1 else "s")
+        place = f"{self.redis_name} at {self._services.staging.where}" if self._services else self.redis_name
+        lines = [
+            f"lab: {many}, {place}, results in {self.store.where}",
+            f"     home {self.settings.home}, dashboard {self.client.dashboard_link}",
+        ]
+        if self.cluster is not None:
+            lines.append("     it ends with this process; `python -m orbresearch up` starts one that stays")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return "Lab(closed)" if self.closed else self.describe()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the lab. One started here ends with its cluster, after what is staged was moved into the store."""
+        if self.closed:
+            return
+        self.closed = True
+        _open_labs.discard(self)
+        try:
+            if self.cluster is not None:
+                self._save_staged()
+        finally:
+            self._stack.close()
+
+    def _save_staged(self) -> None:
+        """Move what is staged into the store; say what a run loses by closing now."""
+        assert self._services is not None
+        try:
+            if begin.run_counts(self._services)["staged"]:
+                lifecycle(self._services)
+            left = begin.run_counts(self._services)["queued"]
+        except OrbError as error:
+            tell(f"what was staged could not be moved into the store: {error}")
+            return
+        if left:
+            tell(f"closed with {left:,} backtests not computed; submit the same run again to go on")
+
+    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call ``function(services, *args)`` here where this process reaches Redis, else in the cluster."""
+        self._require_open()
+        if self._services is not None:
+            return function(self._services, *args)
+        return self.client.submit(call_with_services, function, *args, pure=False, priority=PRIORITY).result()
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise BadInput("lab", "it is closed", "make a new orb.Lab(); runs in the store open with orb.open_run(run_id)")
+
+    def stage(self, plan_or_sessions: Plan | Sessions | Mapping[str, Sessions], range_duration: Any = 300) -> int:
+        """Stage inputs in Redis: what is missing of tick series and opening ranges.
+
+        Parameters
+        ----------
+        plan_or_sessions : Plan, Sessions or mapping
+            What is to be submitted later.
+        range_duration : int or iterable of int
+            Seconds; of sessions.
+
+        Returns
+        -------
+        int
+            How many sessions were not staged yet.
+        """
+        plan = plan_or_sessions
+        if not isinstance(plan, Plan):
+            plan = make_plan(plan, ParameterGrid(1.0, 1, 0, 1.0), range_duration)
+        wanted = list(dict.fromkeys(content for item in plan.inputs for content in item.series.session_hashes))
+        missing = self._call(begin.missing_inputs, wanted, [item.ranges_hash for item in plan.inputs])
+        self._call(begin.stage_inputs, *begin.stage_payloads(plan, missing))
+        return len(missing[0])
+
+    def submit(
+        self,
+        sessions: Sessions | Mapping[str, Sessions],
+        grid: ParameterGrid,
+        range_duration: int | Iterable[int] = 300,
+        rules: Rules | None = None,
+    ) -> Run:
+        """Submit a run: grid × tickers × range durations. Returns at once; ``run.wait()`` follows it.
+
+        A run that the store already holds, wholly or in part, is continued: nothing is computed twice, nothing changes.
+
+        Parameters
+        ----------
+        sessions : Sessions or mapping of ticker to Sessions
+        grid : ParameterGrid
+        range_duration : int or iterable of int
+            Seconds of the opening range.
+        rules : Rules, optional
+
+        Raises
+        ------
+        BadInput
+            Whatever cannot be computed, before any work starts.
+        """
+        from orbresearch import __version__
+        from orbresearch.sources.cache import save_sessions
+
+        self._require_open()
+        plan = make_plan(sessions, grid, range_duration, rules)
+        for ticker, item in plan.sessions.items():
+            for sentence in item.quality.severe:
+                tell(f"severe: {ticker}: {sentence}")
+        cached = {ticker: save_sessions(self.settings.cached_data, item) for ticker, item in plan.sessions.items()}
+        self.stage(plan)
+        chunks = [(chunk.first, chunk.rows, chunk.input, chunk.point) for chunk in plan.chunks()]
+        record = begin.run_record(plan, cached, __version__)
+        self._tell_of_relatives(plan)
+        firsts = [(first, rows) for first, rows, _, _ in chunks]
+        persisted, staged = self._call(begin.begin_run, record, encode_spec(plan), firsts)
+        done = set(persisted) | set(staged)
+        remaining = [list(chunk) for chunk in chunks if chunk[0] not in done]
+        computed = len(plan) - sum(chunk[1] for chunk in remaining)
+        self._ask("orb_feed", run_id=plan.run_id, store=self.store.uuid, chunks=remaining, computed=computed)
+        known = f", {computed:,} of them known already" if computed else ""
+        tell(f"run {plan.run_id}: {len(plan):,} backtests{known}")
+        return Run(plan.run_id, len(plan), self.store, self)
+
+    def _tell_of_relatives(self, plan: Plan) -> None:
+        """Say what is new about a run whose like was run before on other sessions."""
+        from orbresearch.store.reader import read_family
+
+        found = read_family(self.store, plan.family)
+        if len(found) == 0 or plan.run_id in set(found["run_id"]):
+            return
+        before, now = int(found["sessions"].iloc[0]), max(len(item.ranges) for item in plan.inputs)
+        change = now - before
+        word = f"{abs(change)} session{'s' if abs(change) != 1 else ''} {'added' if change > 0 else 'fewer'}"
+        tell(f"new run: {word if change else 'other prices'} since run {found['run_id'].iloc[0]}")
+
+    def progress(self, run_id: str) -> dict[str, Any]:
+        """Return where the cluster stands with a run: backtests computed and failed, failures, the reaper's trouble."""
+        self._require_open()
+        found: dict[str, Any] = self._ask("orb_progress", run_id=run_id)
+        if not found["known"]:
+            wrong = "this lab's cluster does not compute it"
+            raise BadInput(f"run {run_id}", wrong, "submit it again: what is in the store is kept")
+        return found
+
+    def _ask(self, operation: str, **arguments: Any) -> Any:
+        """Send a message to the plugin in the scheduler."""
+        return self.client.sync(getattr(self.client.scheduler, operation), **arguments)
+
+    def lifecycle_result_data(self) -> dict[str, Any]:
+        """Move what is staged into the store now, and report.
+
+        Returns
+        -------
+        dict
+            ``status``, ``message`` and ``duration`` (seconds).
+        """
+        found: dict[str, Any] = self._call(lifecycle)
+        return found
+
+
+def lifecycle_result_data() -> dict[str, Any]:
+    """Move what is staged into the store: of this process's open lab, else of the Redis that the environment names.
+
+    Raises
+    ------
+    BadInput
+        There is neither.
+    """
+    for lab in list(_open_labs):
+        return lab.lifecycle_result_data()
+    settings: Settings = read_settings()
+    if settings.redis.endpoint is None:
+        raise BadInput("lifecycle_result_data", "no lab is open and REDIS_ENDPOINT is not set", "open an orb.Lab()")
+    services = open_services(settings)
+    try:
+        return lifecycle(services)
+    finally:
+        services.close()

@@ -1,0 +1,53 @@
+"""Redis and the store of one process: the lab's own, or a worker's, each from its own environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+from orbresearch.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from orbresearch.staging import Staging
+    from orbresearch.store.connection import Store
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the functions of begin, worker and reaper work with. Never travels: a process makes its own."""
+
+    staging: Staging = field(repr=False)
+    store: Store = field(repr=False)
+
+    def close(self) -> None:
+        """Close every connection."""
+        from orbresearch.store.connection import close_store
+
+        self.staging.close()
+        close_store(self.store)
+
+
+def open_services(settings: Settings) -> Services:
+    """Connect to Redis and to the store.
+
+    Raises
+    ------
+    Unreachable, WrongTable
+        What is wrong with either, before any work starts.
+    """
+    from orbresearch.staging import connect
+    from orbresearch.store.connection import open_store
+
+    staging = connect(settings.redis)
+    try:
+        return Services(staging, open_store(settings.store))
+    except BaseException:
+        staging.close()
+        raise
+
+
+@cache
+def worker_services() -> Services:
+    """Return this worker process's services, opened once from its environment: secrets never travel in tasks."""
+    return open_services(read_settings())

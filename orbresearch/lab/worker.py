@@ -1,0 +1,115 @@
+"""What runs in a worker: a chunk of backtests, from inputs loaded once per process."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from orbresearch.analysis.performance import compute_rows
+from orbresearch.errors import Corrupt
+from orbresearch.grid import ParameterGrid
+from orbresearch.plan import Chunk, Input, Plan
+from orbresearch.rules import Rules
+from orbresearch.lab.services import Services, worker_services
+from orbresearch.sessions.series import content_hash, read_series
+
+_INPUTS_KEPT = 16  # per worker process: a year of one-second prices takes about 40 MB
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a worker needs to know of a run beside its inputs."""
+
+    run_id: str
+    grid: ParameterGrid
+    rules: Rules
+    inputs: tuple[dict[str, Any], ...]
+
+
+def encode_spec(plan: Plan) -> bytes:
+    """Return a plan as JSON bytes, its inputs by their hashes."""
+    inputs = [
+        {"ticker": i.ticker, "duration": i.duration, "series": i.series.hash, "ranges": i.ranges_hash}
+        for i in plan.inputs
+    ]
+    return json.dumps({"grid": plan.grid.document(), "rules": plan.rules.document(), "inputs": inputs}).encode()
+
+
+@lru_cache(maxsize=8)
+def load_spec(uuid: str, run_id: str) -> Spec:
+    """Return a run's spec from the books."""
+    from orbresearch import staging
+
+    found = json.loads(staging.load_spec(worker_services().staging, uuid, run_id))
+    return Spec(run_id, ParameterGrid(**found["grid"]), Rules(**found["rules"]), tuple(found["inputs"]))
+
+
+@lru_cache(maxsize=_INPUTS_KEPT)
+def _load_input(ticker: str, duration: int, series_hash: str, ranges_hash: str) -> Input:
+    """Load an input from Redis; check it against the hashes that the run's id contains."""
+    from orbresearch import staging
+
+    redis = worker_services().staging
+    document = staging.load_document(redis, series_hash)
+    if content_hash(document) != series_hash:
+        raise Corrupt(f"tick series {series_hash}", "its document has another hash")
+    series = read_series(document, staging.load_sessions(redis, json.loads(document)["sessions"]))
+    ranges = staging.decode_ranges(staging.load_ranges(redis, [ranges_hash])[0])
+    return Input(ticker, duration, series, ranges)
+
+
+def compute_chunk(uuid: str, run_id: str, chunk: tuple[int, int, int, int]) -> dict[str, Any]:
+    """Compute a chunk and stage its results: the task of a future.
+
+    Parameters
+    ----------
+    uuid : str
+        The store's, which names the result stream.
+    run_id : str
+    chunk : tuple
+        The fields of a :class:`~orbresearch.plan.Chunk`.
+
+    Returns
+    -------
+    dict
+        ``rows``, and ``seconds`` of computing.
+    """
+    from orbresearch import staging
+
+    spec, piece = load_spec(uuid, run_id), Chunk(*chunk)
+    found = spec.inputs[piece.input]
+    item = _load_input(found["ticker"], found["duration"], found["series"], found["ranges"])
+    start = time.perf_counter()
+    batch = compute_rows(run_id, item, spec.grid, spec.rules, piece)
+    seconds = time.perf_counter() - start
+    payload = staging.encode_batch(batch.replace_schema_metadata({b"seconds": str(round(seconds, 6)).encode()}))
+    staging.complete_chunk(worker_services().staging, uuid, run_id, piece.first, piece.rows, payload)
+    return {"rows": piece.rows, "seconds": seconds}
+
+
+def call_with_services(function: Callable[..., Any], *args: Any) -> Any:
+    """Call ``function(services, *args)`` in this worker: what a lab without Redis of its own asks of the cluster."""
+    return function(worker_services(), *args)
+
+
+def describe_services(services: Services) -> dict[str, str]:
+    """Return which store and Redis a process works with, without secrets."""
+    return {"uuid": services.store.uuid, "store": services.store.where, "redis": services.staging.where}
+
+
+def warm_up() -> None:
+    """Load the compiled kernels, so that the first chunk need not wait for them."""
+    from orbresearch.kernels.grid import simulate_grid
+    from orbresearch.kernels.statistics import COLUMNS, finish_rows
+    from orbresearch.schema import RANGES, SUMS, TICKS, TRADE
+
+    ticks = [np.zeros(0, kind) for kind in TICKS.values()]
+    points, sums = np.zeros((0, 4), np.int64), np.zeros(0, SUMS)
+    simulate_grid(*ticks, np.zeros(0, RANGES), points, 1, False, 1, 0, 0, np.zeros(1, TRADE), sums)
+    finish_rows(sums, 1, 100.0, 100.0, np.zeros((0, len(COLUMNS))))

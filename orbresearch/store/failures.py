@@ -1,0 +1,85 @@
+"""What the drivers say, as errors that name the remedy and hold no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError
+
+from orbresearch.errors import Unreachable
+from orbresearch.settings import StoreSettings
+
+_DUPLICATES = {1062, 1586, 1555, 2067}  # ER_DUP_ENTRY(_WITH_KEY_NAME), SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE
+
+_MYSQL_FIXES = {
+    1040: "it has too many connections: close some, or raise max_connections",
+    1044: "CREATE DATABASE {database}; GRANT ALL ON {database}.* TO '{username}';",
+    1045: "check DB_USERNAME and DB_PASSWORD",
+    1049: "CREATE DATABASE {database};",
+    1142: "GRANT ALL ON {database}.* TO '{username}';",
+    1205: "another process holds a lock for long: try again when it is done",
+    1213: "two processes wrote the same rows: try again",
+    1698: "check DB_USERNAME and DB_PASSWORD",
+    2003: "check DB_ENDPOINT and DB_PORT, that the server runs, and that its firewall lets this machine in",
+    2006: "the connection was lost: try again",
+    2013: "the connection was lost: try again",
+    2026: "the server offers no TLS: enable it there, or unset DB_TLS",
+}
+_SQLITE_FIXES = {
+    5: "another process has been writing for long: try again when it is done",
+    8: "make the file and its folder writable, or set ORB_HOME to another folder",
+    10: "check the disk that holds it",
+    11: "the file is damaged: move it away; runs compute their results anew",
+    13: "free some disk space",
+    14: "check that its folder exists and is writable, or set ORB_HOME to another folder",
+    26: "it is no SQLite file: move it away, or set ORB_HOME to another folder",
+}
+
+
+def address(settings: StoreSettings) -> str:
+    """Return ``host:port``, or the file's path."""
+    return f"{settings.endpoint}:{settings.port}" if settings.is_mysql else str(settings.sqlite)
+
+
+def code_of(error: DBAPIError) -> int:
+    """Return the server's or SQLite's (extended) error number; 0 where there is none."""
+    number = getattr(error.orig, "sqlite_errorcode", None)
+    if number is None and error.orig is not None and error.orig.args:
+        number = error.orig.args[0]
+    return number if isinstance(number, int) else 0
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what the driver said, in one line, without the statement and its parameters."""
+    said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    words = said.args[-1] if said.args and isinstance(said.args[-1], str) else str(said)
+    return words.strip().splitlines()[0] if words.strip() else type(said).__name__
+
+
+def is_duplicate(error: DBAPIError) -> bool:
+    """Return whether a row with this key is already there (and not, say, a value missing)."""
+    return code_of(error) in _DUPLICATES
+
+
+def unreachable(settings: StoreSettings, error: BaseException) -> Unreachable:
+    """Return the error that tells a person what to do about ``error``."""
+    code = code_of(error) if isinstance(error, DBAPIError) else 0
+    if settings.is_mysql:
+        fix = _MYSQL_FIXES.get(code, "look it up in the server's manual, or ask its administrator")
+        fix = fix.format(database=settings.database, username=settings.username)
+        return Unreachable("MySQL", address(settings), reason_of(error), fix)
+    fix = _SQLITE_FIXES.get(code & 0xFF, "check the file, or set ORB_HOME to another folder")
+    return Unreachable("SQLite", address(settings), reason_of(error), fix)
+
+
+@contextmanager
+def translated(settings: StoreSettings) -> Iterator[None]:
+    """Turn what a driver raises inside into :class:`~orbresearch.errors.Unreachable`.
+
+    The driver's own error is not chained: its frames hold the connection's arguments.
+    """
+    try:
+        yield
+    except (DBAPIError, UnicodeError) as error:
+        raise unreachable(settings, error) from None

@@ -1,0 +1,45 @@
+"""Every test that asks for `settings` or `store` runs on SQLite and on a private MariaDB or MySQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orbresearch.settings import StoreSettings
+from orbresearch.store.connection import Store, close_store, open_store
+from tests.servers_mysql import MySQLServer, mysql_server, require_server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[MySQLServer]:
+    require_server()
+    with mysql_server() as started:
+        yield started
+
+
+@pytest.fixture
+def mysql_settings(server: MySQLServer) -> Iterator[StoreSettings]:
+    database = server.create_database()
+    yield server.settings(database)
+    server.drop_database(database)
+
+
+@pytest.fixture
+def sqlite_settings(tmp_path: Path) -> StoreSettings:
+    return StoreSettings(tmp_path / "the results.sqlite")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mysql", marks=pytest.mark.mysql)])
+def settings(request: pytest.FixtureRequest) -> StoreSettings:
+    """An empty database of either kind."""
+    found: StoreSettings = request.getfixturevalue(f"{request.param}_settings")
+    return found
+
+
+@pytest.fixture
+def store(settings: StoreSettings) -> Iterator[Store]:
+    opened = open_store(settings)
+    yield opened
+    close_store(opened)
