@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from orbresearch.analysis.performance import Backtest, run_backtest, run_grid
     from orbresearch.errors import OrbError
     from orbresearch.grid import ParameterGrid, frange, seed_grid
-    from orbresearch.rules import Rules
     from orbresearch.lab.display import display
     from orbresearch.lab.lab import Lab, lifecycle_result_data
     from orbresearch.lab.run import Run, open_run, runs
+    from orbresearch.rules import Rules
     from orbresearch.sessions.dataset import Sessions, compress_time_series
     from orbresearch.sessions.ranges import organize_opening_range_data
     from orbresearch.sources.load import load_sessions

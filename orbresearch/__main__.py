@@ -37,11 +37,13 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m orbresearch",
-        description="Run the main job: 9,747 opening-range-breakout backtests on a synthetic market, or on your prices. "
+        description="Run the main job: 9,747 opening-range-breakout backtests on a synthetic market or on your prices. "
         "`up` starts Redis, scheduler and workers that stay beyond a notebook, `down` ends them.",
-        epilog="Where Redis and the results database are, the environment says (ORB_HOME, REDIS_..., DB_...; see README).",
+        epilog="Where Redis and the results database are, the environment says (ORB_HOME, REDIS_…, DB_…; see README).",
     )
-    parser.add_argument("action", nargs="?", default="run", choices=("run", "up", "down", "serve"), metavar="run|up|down")
+    parser.add_argument(
+        "action", nargs="?", default="run", choices=("run", "up", "down", "serve"), metavar="run|up|down"
+    )
     parser.add_argument("--env-file", metavar="FILE", help="KEY=VALUE lines with the settings, such as env.list")
     parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one per core)")
     parser.add_argument("--port", type=int, default=0, help="up: the scheduler's port (default: any free one)")
@@ -51,13 +53,19 @@ def make_parser() -> argparse.ArgumentParser:
     source.add_argument("--start", metavar="DATE", help="first session (default: the file's first)")
     source.add_argument("--end", metavar="DATE", help="last session (default: the file's last)")
     source.add_argument("--bar", default="auto", help="seconds of a bar, 0 for single prices (default: auto)")
-    source.add_argument("--stamp", choices=("start", "end"), help="what a bar's time says (default: what the file settles)")
-    source.add_argument("--path", choices=("nearer", "farther"), default="nearer", help="which extreme of a bar comes first")
+    source.add_argument(
+        "--stamp", choices=("start", "end"), help="what a bar's time says (default: what the file settles)"
+    )
+    source.add_argument(
+        "--path", choices=("nearer", "farther"), default="nearer", help="which extreme of a bar comes first"
+    )
     source.add_argument("--tz", help="zone of times that name none")
     source.add_argument("--sessions", type=int, default=250, metavar="N", help="sessions of the synthetic market")
     source.add_argument("--seed", type=int, default=0, help="seed of the synthetic market")
     rules = parser.add_argument_group("the run")
-    rules.add_argument("--range", type=int, nargs="+", default=[300], metavar="SECONDS", help="opening range (default: 300)")
+    rules.add_argument(
+        "--range", type=int, nargs="+", default=[300], metavar="SECONDS", help="opening range (default: 300)"
+    )
     rules.add_argument("--commission", type=float, default=0.0, help="dollars per share and fill")
     rules.add_argument("--slippage", default="auto", help="dollars per share and fill (default: auto)")
     rules.add_argument("--best", type=int, default=10, metavar="N", help="how many best backtests to show")
@@ -122,7 +130,8 @@ def load(options: argparse.Namespace) -> Sessions:
         raise BadInput("--ticker", "missing", "say which ticker of the file")
     bar: Any = options.bar if not str(options.bar).isdigit() else int(options.bar)
     choices = {"bar": bar, "stamp": options.stamp, "path": options.path, "tz": options.tz}
-    return orb.load_sessions(options.prices, options.ticker, start=options.start, end=options.end, **choices)
+    found: Sessions = orb.load_sessions(options.prices, options.ticker, start=options.start, end=options.end, **choices)
+    return found
 
 
 def _slippage(text: str) -> float | str:
@@ -139,7 +148,11 @@ def show(run: Run, sessions: Sessions, options: argparse.Namespace, home: Path) 
     best = run.best(options.best)
     pd.set_option("display.width", 250, "display.max_columns", 30, "display.precision", 4)
     print(f"\nbest by Sharpe ratio, {run.conditions()}:")
-    print(beside(best, sessions)[[*_SHOWN, *_OTHER]].dropna(axis=1, how="all").to_string(index=False) if len(best) else _NONE)
+    print(
+        beside(best, sessions)[[*_SHOWN, *_OTHER]].dropna(axis=1, how="all").to_string(index=False)
+        if len(best)
+        else _NONE
+    )
     print("\nyour own ranking, (stop_distance / backtest_profit) * stop_count_limit; profits nearest zero come first:")
     print(run.ranking(options.best)[list(_RANKED)].to_string(index=False))
     print(f"\n{run.persisted():,} rows of run {run.run_id} are in {run.where}")

@@ -60,6 +60,10 @@ class Unreachable(OrbError, ConnectionError):
         super().__init__(service, where, reason, fix)
         self.service, self.where, self.reason, self.fix = service, where, reason, fix
 
+    def __reduce__(self) -> tuple[type[Unreachable], tuple[str, ...]]:
+        # OSError keeps two arguments only
+        return type(self), (self.service, self.where, self.reason, self.fix)
+
     def __str__(self) -> str:
         return f"{self.service} at {self.where} cannot be used: {self.reason}; {self.fix}"
 

@@ -135,10 +135,11 @@ def _distances(name: str, given: object) -> tuple[float, ...]:
 def _counts(name: str, given: object, least: int) -> tuple[int, ...]:
     found = []
     for value in _values(name, given):
-        whole = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        if not whole or value != int(value):  # type: ignore[operator, call-overload]
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        whole = int(value) if number else None  # type: ignore[call-overload]
+        if whole is None or whole != value:
             raise BadInput(name, f"{value!r} is no whole number", f"give whole numbers of {least} or more")
-        if value < least or value > 2**31 - 1:  # type: ignore[operator]
+        if not least <= whole <= 2**31 - 1:
             raise BadInput(name, f"{value!r} is not from {least} to 2147483647", f"give {least} or more")
-        found.append(int(value))  # type: ignore[call-overload]
+        found.append(whole)
     return tuple(found)

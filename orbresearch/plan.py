@@ -1,8 +1,8 @@
 """One run, planned: tickers × range durations × grid × rules; its identity, its inputs, its chunks. Pure.
 
-The plan stands between the core and everything that computes: ``run_grid`` walks it in this process, ``Lab.submit`` sends
-its chunks to a cluster. Its id hashes everything that decides the numbers (strategy.md, "Identity"), so the same work has
-the same id anywhere.
+The plan stands between the core and everything that computes: ``run_grid`` walks it in this process, ``Lab.submit``
+sends its chunks to a cluster. Its id hashes everything that decides the numbers (strategy.md, "Identity"), so the
+same work has the same id anywhere.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def check_input(ticker: str, series: Series, ranges: Ranges, grid: ParameterGrid
 
 
 def _check_sums(ticker: str, series: Series, table: Any, grid: ParameterGrid, costs: Costs) -> None:
-    """Refuse a run whose sum of squared returns (1e-16) could pass 2**63: each trade loses the day's span at the most."""
+    """Refuse a run whose sum of squared returns (1e-16) could pass 2**63; a trade loses the day's span at most."""
     price = series.columns["price"]
     edges = np.stack([table["first_tick"] - 1, table["last_tick"] + 1], axis=1).ravel()
     ends = np.append(price, price[-1])  # reduceat wants every index inside
@@ -229,7 +229,7 @@ def _warn_of_spans(loaded: Mapping[str, Sessions]) -> None:
     means = {ticker: float(item.columns["price"].mean()) * item.increment for ticker, item in loaded.items()}
     least, most = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
     warnings.warn(
-        f"distances are in dollars, but prices span {means[least]:,.2f} ({least}) to {means[most]:,.2f} ({most}) dollars: "
+        f"distances are in dollars, but prices span {means[least]:,.2f} ({least}) to {means[most]:,.2f} ({most}): "
         "the same stop means something else for each ticker",
         stacklevel=3,
     )

@@ -42,8 +42,8 @@ class Rules:
     slippage : float or "auto"
         Dollars per share on every fill but a limit exit. ``auto``: 0 on ticks and seconds, one ``tick_size`` on bars.
     fill : "auto", "level" or "seen"
-        ``seen``: every fill at the tick's price. ``level``: resting orders, filled at their level unless the price jumped
-        over it. ``auto``: ``level`` on bars of four seconds and more, else ``seen``.
+        ``seen``: every fill at the tick's price. ``level``: resting orders, filled at their level unless the price
+        jumped over it. ``auto``: ``level`` on bars of four seconds and more, else ``seen``.
     tick_size : float
         What a price moves by in the market, dollars.
     side, entry, entry_buffer, buffer_unit, stop_unit, limit_unit, stop_anchor, entry_cutoff, exit_time, select, measure

@@ -1,10 +1,13 @@
 """Every record that crosses a boundary, once, with its units.
 
 Times inside a session are whole seconds since its open; prices are whole increments; profits inside the kernels
-are whole ``increment / q`` (strategy.md, "One backtest's numbers"). Dollars, floats and UTC stamps exist only at the edges.
+are whole ``increment / q`` (strategy.md, "One backtest's numbers"). Dollars, floats and UTC stamps exist only at the
+edges.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +16,7 @@ RESULTS_VERSION = 1  # part of every run's id: raised only when a number changes
 STAGING_VERSION = 1  # of what Redis and cached_data hold
 
 #: One price change of a session, in columns (db 2): the step function a backtest walks along.
-TICKS = {
+TICKS: dict[str, np.dtype[Any]] = {
     "time": np.dtype("<i4"),  # first second at this price, since the open
     "until": np.dtype("<i4"),  # last second an observation still showed it
     "price": np.dtype("<i4"),  # increments
@@ -21,7 +24,7 @@ TICKS = {
 }
 
 #: One observation of a session, in columns (cached_data/): what ticks and opening ranges are made from.
-OBSERVATIONS = {
+OBSERVATIONS: dict[str, np.dtype[Any]] = {
     "time": np.dtype("<i4"),  # second since the open
     "price": np.dtype("<i4"),  # increments
     "first_of_bar": np.dtype("u1"),  # 1: the first tick of its bar

@@ -1,7 +1,7 @@
 """The shell around the kernels: one backtest with its trades, a grid of backtests with their columns.
 
-The same :func:`compute_rows` serves ``run_grid`` in this process and the chunk of a worker: rows equal the kernel whatever
-computed them.
+The same :func:`compute_rows` serves ``run_grid`` in this process and the chunk of a worker: rows equal the kernel
+whatever computed them.
 """
 
 from __future__ import annotations
@@ -78,14 +78,15 @@ def _simulate(item: Input, points: Any, rules: Rules) -> Any:
     sums = np.zeros(len(points), SUMS)
     room = int(min((item.ranges["last_tick"] - item.ranges["first_tick"]).max() + 1, points[:, 1].max()))
     scratch = np.zeros(room, TRADE)
-    ticks = item.series.columns.values()
+    ticks = tuple(item.series.columns.values())
     fill = fill_arguments(rules, item.series.increment_nanos)
-    simulate_grid(*ticks, item.ranges, points, *fill, costs.q, costs.trade, costs.limit_trade, scratch, sums)
+    arguments = *ticks, item.ranges, points, *fill, costs.q, costs.trade, costs.limit_trade, scratch, sums
+    simulate_grid(*arguments)
     return sums
 
 
 def fill_arguments(rules: Rules, increment_nanos: int) -> tuple[int, bool]:
-    """Return the kernels' (reach, level): what opens a position, in increments beyond the edge, and how it is filled."""
+    """Return the kernels' (reach, level): increments beyond the edge that open a position, and how it is filled."""
     level = rules.fill == "level"
     tick = -(-round(rules.tick_size * NANOS) // increment_nanos)
     return (max(1, tick) if level else 1), level

@@ -56,29 +56,16 @@ def equity(backtest: Backtest) -> Picture:
     ----------
     backtest : Backtest
     """
-    import pandas as pd
-
     _load()
-    change = backtest.prices - backtest.first_price
-    frame = pd.DataFrame({"strategy": backtest.daily.cumsum(), "buy and hold": change})
-    drawdown = frame["strategy"] - frame["strategy"].cummax().clip(lower=0)
-    curves = frame.hvplot.line(
-        y=["strategy", "buy and hold"],
-        color=[PROFIT, PRICE],
-        ylabel="profit since the first open ($ per share)",
-        xlabel="",
-        group_label="",
-        legend="top_left",
-        title=backtest.title,
-        height=360,
-        responsive=True,
-        grid=True,
-        fontsize={"title": "10pt"},
-    )
-    below = drawdown.rename("drawdown").hvplot.area(
-        color=LOSS, alpha=0.5, ylabel="drawdown ($)", xlabel="session", height=140, responsive=True, grid=True
-    )
-    return Picture((curves + below).cols(1), backtest.title)
+    strategy = backtest.daily.cumsum().rename("profit")
+    hold = (backtest.prices - backtest.first_price).rename("profit")
+    drawdown = (strategy - strategy.cummax().clip(lower=0)).rename("drawdown")
+    shared = {"responsive": True, "grid": True, "xlabel": "", "fontsize": {"title": "10pt"}}
+    above = {**shared, "height": 380, "ylabel": "since the first open, $ per share", "title": backtest.title}
+    curves = hold.hvplot.line(color=PRICE, label="price change", **above)
+    curves *= strategy.hvplot.line(color=PROFIT, line_width=2, label="backtest, cumulative profit", **above)
+    below = drawdown.hvplot.area(color=LOSS, alpha=0.6, height=150, title="", ylabel="drawdown, $", yticks=3, **shared)
+    return Picture((curves.opts(legend_position="top_left") + below).cols(1), backtest.title)
 
 
 def _load() -> None:

@@ -1,8 +1,9 @@
 """The compile options of every kernel, once.
 
 ``nogil``: Dask's threads run kernels side by side. Never ``parallel`` (Dask owns the cores) and never ``fastmath``
-(results are the same bits everywhere). The machine code is cached on disk where the folder can be written, so that a new
-worker process does not pay seconds of compilation; where it cannot, kernels compile in memory and a log line says so.
+(results are the same bits everywhere). The machine code is cached on disk where the folder can be written, so that a
+new worker process does not pay seconds of compilation; where it cannot, kernels compile in memory and a log line says
+so.
 """
 
 from __future__ import annotations
@@ -11,11 +12,9 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numba
-
-F = TypeVar("F", bound=Callable[..., object])
 
 
 def _cache_is_writable() -> bool:
@@ -36,7 +35,7 @@ if not CACHE:
     )
 
 
-def jit(function: F) -> F:
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel (or return it as it is under NUMBA_DISABLE_JIT=1)."""
-    compiled: F = numba.njit(function, nogil=True, cache=CACHE, fastmath=False, error_model="numpy")
+    compiled: Callable[..., Any] = numba.njit(function, nogil=True, cache=CACHE, fastmath=False, error_model="numpy")
     return compiled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from orbresearch.kernels._jit import jit
@@ -13,7 +15,7 @@ _MOST = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @jit
-def multiply(a: int, b: int) -> tuple[int, int]:
+def multiply(a: Any, b: Any) -> tuple[Any, Any]:
     """Return (high, low) of the 128-bit product of two non-negative int64: high * 2**64 + low, as uint64."""
     a, b = np.uint64(a), np.uint64(b)
     a_high, a_low, b_high, b_low = a >> _HALF, a & _LOW, b >> _HALF, b & _LOW

@@ -55,8 +55,8 @@ def simulate_session(
     cooloff : int
         Seconds without a position after a stop; 0 counts as 1.
     reach : int
-        Increments from an edge to the price that opens a position: 1 where the edge must be exceeded strictly, the market's
-        tick size for orders that rest there.
+        Increments from an edge to the price that opens a position: 1 where the edge must be exceeded strictly, the
+        market's tick size for orders that rest there.
     level : bool
         Whether orders rest at their levels (fill ``level``) or are filled at the tick's price (``seen``).
     trades : TRADE array

@@ -22,8 +22,8 @@ def divide_half_even(numerator: int, denominator: int) -> int:
 
 
 @jit
-def trade_profit(trade: Any, q: int, cost: int, cost_limit: int) -> int:
-    """Return a trade's net profit in increment/q; ``cost`` and ``cost_limit`` are what a trade costs, in increment/q."""
+def trade_profit(trade: Any, q: int, cost: int, cost_limit: int) -> Any:
+    """Return a trade's net profit in increment/q; ``cost`` and ``cost_limit`` as in :func:`add_session`."""
     move = (trade["exit_price"] - trade["entry_price"]) * trade["side"]
     return move * q - (cost_limit if trade["reason"] == LIMIT else cost)
 

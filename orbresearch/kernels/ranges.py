@@ -24,8 +24,8 @@ def find_range(time: Any, price: Any, first_of_bar: Any, bars: bool, duration: i
     Returns
     -------
     tuple of int
-        Prices in increments; ``count_trades`` is 0 when the window is empty; ``trading_start`` is the second of the first
-        observation at or after ``duration``, or -1 when there is none.
+        Prices in increments; ``count_trades`` is 0 when the window is empty; ``trading_start`` is the second of the
+        first observation at or after ``duration``, or -1 when there is none.
     """
     open_price = high = low = count = 0
     for i in range(len(time)):

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-
 from orbresearch import staging
+from orbresearch.lab.services import Services
 from orbresearch.plan import Plan
 from orbresearch.rules import NANOS
-from orbresearch.lab.services import Services
 from orbresearch.schema import RESULTS_VERSION
 from orbresearch.sessions.dataset import Sessions
 
@@ -128,5 +127,3 @@ def run_record(plan: Plan, sessions: Mapping[str, Sessions], version: str) -> di
         "results_version": RESULTS_VERSION,
         "orbresearch_version": version,
     }
-
-

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from orbresearch.analysis.performance import Backtest, backtest_of, run_grid
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid
+from orbresearch.lab.progress import tell
 from orbresearch.plan import Chunk, Input, parse_backtest_id
 from orbresearch.rules import Rules
-from orbresearch.lab.progress import tell
 from orbresearch.schema import PARAMETERS
 from orbresearch.sessions.ranges import find_ranges
 from orbresearch.settings import read_settings
@@ -39,7 +39,9 @@ def recompute(backtest_id: str) -> Backtest:
     dates = source["first"], source["last"]
     sessions = load_cached(settings.cached_data, source["ticker"], source["fingerprint"], *dates)
     if sessions is None or sessions.series.hash != source["series"]:
-        wrong = f"the prices of {source['ticker']}, {dates[0]} to {dates[1]}, are not in {settings.cached_data} as they were"
+        wrong = (
+            f"{source['ticker']}'s prices from {dates[0]} to {dates[1]} are not in {settings.cached_data} as they were"
+        )
         raise BadInput(f"run {run_id}", wrong, "load them again with load_sessions and submit the run again")
     item = Input(source["ticker"], duration, sessions.series, find_ranges(sessions, duration).table, sessions.source)
     return backtest_of(run_id, item, grid, rules, Chunk(index, 1, 0, point))

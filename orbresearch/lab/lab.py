@@ -11,8 +11,6 @@ from typing import Any
 
 from orbresearch.errors import BadInput, OrbError
 from orbresearch.grid import ParameterGrid
-from orbresearch.plan import Plan, make_plan
-from orbresearch.rules import Rules
 from orbresearch.lab import begin, cluster
 from orbresearch.lab.plugin import NAME, PRIORITY, FeederPlugin
 from orbresearch.lab.progress import tell
@@ -20,6 +18,8 @@ from orbresearch.lab.reaper import lifecycle
 from orbresearch.lab.run import Run
 from orbresearch.lab.services import Services, open_services
 from orbresearch.lab.worker import call_with_services, describe_services, encode_spec, warm_up
+from orbresearch.plan import Plan, make_plan
+from orbresearch.rules import Rules
 from orbresearch.sessions.dataset import Sessions
 from orbresearch.settings import Settings, read_settings
 
@@ -176,7 +176,9 @@ class Lab:
 
     def _require_open(self) -> None:
         if self.closed:
-            raise BadInput("lab", "it is closed", "make a new orb.Lab(); runs in the store open with orb.open_run(run_id)")
+            raise BadInput(
+                "lab", "it is closed", "make a new orb.Lab(); runs in the store open with orb.open_run(run_id)"
+            )
 
     def stage(self, plan_or_sessions: Plan | Sessions | Mapping[str, Sessions], range_duration: Any = 300) -> int:
         """Stage inputs in Redis: what is missing of tick series and opening ranges.

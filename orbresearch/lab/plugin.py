@@ -79,7 +79,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             await self.client.close()
 
     def add_worker(self, scheduler: Any = None, worker: str = "", **_: Any) -> None:
-        """A new worker has slots to fill."""
+        """Fill the slots of a new worker."""
         self._pump()
 
     async def feed(self, run_id: str, store: str, chunks: list[list[int]], computed: int) -> None:
@@ -189,4 +189,3 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
 def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-

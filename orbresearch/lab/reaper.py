@@ -18,8 +18,8 @@ _ENTRIES = 8  # read at once
 def reap(services: Services, seconds: float = 3600.0) -> dict[str, Any]:
     """Move what is staged into the store, for at most about ``seconds``.
 
-    One reaper at a time holds the lease; entries of one that died are taken over. A chunk that the ledger has already (a
-    crash between commit and acknowledgement) is acknowledged without a row: nothing is lost, nothing is doubled.
+    One reaper at a time holds the lease; entries of one that died are taken over. A chunk that the ledger has already
+    (a crash between commit and acknowledgement) is acknowledged without a row: nothing is lost, nothing is doubled.
 
     Returns
     -------
@@ -52,7 +52,8 @@ def reap(services: Services, seconds: float = 3600.0) -> dict[str, Any]:
 def lifecycle(services: Services, patience_seconds: float = 30.0) -> dict[str, Any]:
     """Move everything staged into the store and report in the familiar words.
 
-    While another reaper is at work, wait for it (``patience_seconds`` at the most): what it moves is in the store as well.
+    While another reaper is at work, wait for it (``patience_seconds`` at the most): what it moves is in the store as
+    well.
     """
     start, moved = time.monotonic(), 0
     while True:

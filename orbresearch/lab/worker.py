@@ -14,9 +14,9 @@ import numpy as np
 from orbresearch.analysis.performance import compute_rows
 from orbresearch.errors import Corrupt
 from orbresearch.grid import ParameterGrid
+from orbresearch.lab.services import Services, worker_services
 from orbresearch.plan import Chunk, Input, Plan
 from orbresearch.rules import Rules
-from orbresearch.lab.services import Services, worker_services
 from orbresearch.sessions.series import content_hash, read_series
 
 _INPUTS_KEPT = 16  # per worker process: a year of one-second prices takes about 40 MB
@@ -109,7 +109,8 @@ def warm_up() -> None:
     from orbresearch.kernels.statistics import COLUMNS, finish_rows
     from orbresearch.schema import RANGES, SUMS, TICKS, TRADE
 
-    ticks = [np.zeros(0, kind) for kind in TICKS.values()]
+    ticks = tuple(np.zeros(0, kind) for kind in TICKS.values())
     points, sums = np.zeros((0, 4), np.int64), np.zeros(0, SUMS)
-    simulate_grid(*ticks, np.zeros(0, RANGES), points, 1, False, 1, 0, 0, np.zeros(1, TRADE), sums)
+    arguments = *ticks, np.zeros(0, RANGES), points, 1, False, 1, 0, 0, np.zeros(1, TRADE), sums
+    simulate_grid(*arguments)
     finish_rows(sums, 1, 100.0, 100.0, np.zeros((0, len(COLUMNS))))

@@ -37,9 +37,9 @@ def find_spacing(time: Any, ticker: str) -> int:
 def stamp_votes(time: Any, bar_seconds: int, schedule: Schedule) -> tuple[int, int]:
     """Return how many sessions speak for start stamps and how many for end stamps.
 
-    A session whose first row of the day stands exactly at the open, with nothing before it, speaks for ``start``; one whose
-    first row stands one bar after the open, and which has a row exactly at the close and none after it, for ``end``.
-    Sessions with rows before the open (extended hours) are silent.
+    A session whose first row of the day stands exactly at the open, with nothing before it, speaks for ``start``; one
+    whose first row stands one bar after the open, and which has a row exactly at the close and none after it, for
+    ``end``. Sessions with rows before the open (extended hours) are silent.
     """
     ordered = np.unique(time)
     hour = 3600

@@ -1,11 +1,12 @@
 """The exchange calendar: which sessions exist, and when they really open and close.
 
-A session is a naive date; open and close are UTC instants. Daylight saving and early closes come from exchange_calendars,
-never from the rows that happen to exist.
+A session is a naive date; open and close are UTC instants. Daylight saving and early closes come from
+exchange_calendars, never from the rows that happen to exist.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -63,7 +64,9 @@ def load_schedule(calendar: str, first_year: int, last_year: int) -> Schedule:
     import exchange_calendars
 
     try:
-        found = exchange_calendars.get_calendar(calendar, start=f"{first_year}-01-01", end=f"{last_year}-12-31")
+        with warnings.catch_warnings():  # exchange_calendars' own deprecations concern nobody here
+            warnings.simplefilter("ignore", DeprecationWarning)
+            found = exchange_calendars.get_calendar(calendar, start=f"{first_year}-01-01", end=f"{last_year}-12-31")
     except exchange_calendars.errors.InvalidCalendarName:
         raise BadInput("calendar", f"{calendar!r} is not known", "give an exchange code such as XNYS") from None
     except ValueError as error:

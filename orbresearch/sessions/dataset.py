@@ -125,7 +125,7 @@ class Sessions:
         return replace(self, schedule=kept, pointers=pointers, columns=columns, quality=quality)
 
     def other_path(self) -> Sessions:
-        """Return the same bars with the two extremes of each bar in the other order: results on bars hold under both."""
+        """Return the same bars with each one's extremes in the other order: results on bars are shown under both."""
         if not self.is_bars:
             raise BadInput(f"ticker {self.ticker}", "single prices have no path to exchange", "only bars have")
         price = self.columns["price"].copy()
@@ -235,7 +235,7 @@ def bar_range_twice(sessions: Sessions) -> int:
     if len(starts) == 0:
         return 0
     ticks = np.stack([price[starts + i] for i in range(4)])
-    return round(2 * np.median(ticks.max(axis=0) - ticks.min(axis=0)))
+    return int(2 * np.median(ticks.max(axis=0) - ticks.min(axis=0)))
 
 
 def _whole_bars(sessions: Sessions) -> Any:

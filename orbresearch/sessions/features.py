@@ -18,9 +18,9 @@ def session_features(sessions: Sessions) -> Any:
     Returns
     -------
     DataFrame
-        ``open, high, low, close`` of the session's observations; ``gap`` (open minus the close before); ``atr`` (mean true
-        range of the 14 sessions before); ``stretch`` (mean over the 10 before of |open - nearer extreme|); ``weekday``
-        (0 is Monday); ``observations``.
+        ``open, high, low, close`` of the session's observations; ``gap`` (open minus the close before); ``atr`` (mean
+        true range of the 14 sessions before); ``stretch`` (mean over the 10 before of |open - nearer extreme|);
+        ``weekday`` (0 is Monday); ``observations``.
     """
     import pandas as pd
 

@@ -15,8 +15,8 @@ class Quality(pd.DataFrame):  # type: ignore[misc]
     """One row per session: what was read, dropped, overruled, re-ordered; and the findings in words.
 
     Columns are those of ``observations.COUNTS`` and ``observations``, ``first`` and ``last`` (seconds since the open of
-    the first and last observation), ``early_end`` (seconds from the last to the close), ``gaps`` (stretches of more than a
-    minute, and more than a bar, without an observation) and ``longest_gap`` (seconds).
+    the first and last observation), ``early_end`` (seconds from the last to the close), ``gaps`` (stretches of more
+    than a minute, and more than a bar, without an observation) and ``longest_gap`` (seconds).
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Quality(pd.DataFrame):  # type: ignore[misc]
     _metadata = ["findings"]  # noqa: RUF012 - pandas' own protocol
 
     @property
-    def _constructor(self) -> type[pd.DataFrame]:
+    def _constructor(self) -> Any:
         return pd.DataFrame
 
     @property
@@ -89,8 +89,8 @@ def _about_the_file(facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
         severe = closed > facts["rows"] / 50
         yield (
             "severe" if severe else "notable",
-            f"{_many(closed, 'row')} in trading hours of {_many(facts['no_session_days'], 'day')} on which the exchange "
-            f"({facts['calendar']}) is closed, dropped" + (": the market's own file has none" if severe else ""),
+            f"{_many(closed, 'row')} in trading hours of {_many(facts['no_session_days'], 'day')} on which "
+            f"{facts['calendar']} is closed, dropped" + (": the market's own file has none" if severe else ""),
         )
     if facts["stamp_warning"]:
         yield "severe", str(facts["stamp_warning"])
@@ -123,7 +123,7 @@ def _about_the_rows(table: Any, facts: dict[str, Any]) -> Iterable[tuple[str, st
     if share:
         yield (
             "severe" if share > 0.01 else "notable",
-            f"{_many(total['inconsistent'], 'bar')} ({share:.1%}) whose high or low is not the extreme of its four prices"
+            f"{_many(total['inconsistent'], 'bar')} ({share:.1%}) whose high or low is not the extreme of the four"
             + ("; the file does not look like the market's own" if share > 0.01 else ""),
         )
     sentences = {

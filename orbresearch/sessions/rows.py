@@ -95,6 +95,6 @@ def to_price(dollars: Any, increment_nanos: int, ticker: str) -> Any:
     usable = is_price(dollars)
     scaled = np.rint(np.where(usable, dollars, 0.0) * (NANOS / increment_nanos))
     if scaled.size and scaled.max() > np.iinfo(np.int32).max:
-        wrong = f"a price of {dollars[scaled.argmax()]:,.2f} dollars is beyond int32 increments of {increment_nanos / NANOS}"
+        wrong = f"{dollars[scaled.argmax()]:,.2f} dollars are beyond int32 increments of {increment_nanos / NANOS}"
         raise BadInput(f"ticker {ticker}", wrong, "give a coarser increment=, such as .01")
     return scaled.astype(np.int32)

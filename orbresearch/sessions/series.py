@@ -1,7 +1,7 @@
 """The tick series: the price of each session as a step function, in columns. What backtests walk along.
 
-A series is staged and shared session by session, each under the hash of its own bytes; its document lists those hashes and
-whatever else decides a number, and the hash of the document is the series' identity.
+A series is staged and shared session by session, each under the hash of its own bytes; its document lists those
+hashes and whatever else decides a number, and the hash of the document is the series' identity.
 """
 
 from __future__ import annotations
@@ -120,6 +120,14 @@ def read_series(document: bytes, payloads: list[bytes]) -> Series:
             column[start : start + size] = np.frombuffer(payload, kind, size, skipped * size)
         columns[name] = column
         skipped += kind.itemsize
-    whole = {name: found[name] for name in ("increment_nanos", "bar_seconds", "path", "bar_range_twice")}
-    times = {name: np.array(found[name], np.int64) for name in ("opens", "closes")}
-    return Series(np.array(found["labels"], "datetime64[D]"), pointers=pointers, columns=columns, **times, **whole)
+    return Series(
+        np.array(found["labels"], "datetime64[D]"),
+        np.array(found["opens"], np.int64),
+        np.array(found["closes"], np.int64),
+        pointers,
+        columns,
+        found["increment_nanos"],
+        found["bar_seconds"],
+        found["path"],
+        found["bar_range_twice"],
+    )

@@ -1,8 +1,8 @@
 """cached_data/: observations as Parquet, one file per ticker and session, under a fingerprint.
 
-The folder of a ticker is named by the ticker and the fingerprint of source, options and content. The manifest is written
-last and names every session with the hash of its observations: a folder without one is unfinished, a session file that is
-missing or altered is noticed and made again from the source. Every file appears whole or not at all.
+The folder of a ticker is named by the ticker and the fingerprint of source, options and content. The manifest is
+written last and names every session with the hash of its observations: a folder without one is unfinished, a session
+file that is missing or altered is noticed and made again from the source. Every file appears whole or not at all.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def read_times(column: Any, tz: str | None, what: str) -> Any:
     Parameters
     ----------
     column : pyarrow array
-        Whole or broken numbers in s, ms, us or ns since the epoch; timestamps; ISO text. Stamps without a zone need ``tz``.
+        Whole or broken numbers in s, ms, us or ns since the epoch; timestamps; ISO text. Stamps without a zone need
+        ``tz``.
     tz : str, optional
         The zone of stamps without one.
     what : str

@@ -170,7 +170,7 @@ def _date(name: str, given: Any) -> Any:
     if given is None:
         return None
     try:
-        found = np.datetime64(str(given)[:10], "D")
+        found: Any = np.datetime64(str(given)[:10], "D")
     except ValueError:
         found = np.datetime64("NaT")
     if np.isnat(found):

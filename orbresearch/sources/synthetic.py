@@ -25,9 +25,9 @@ def synthetic_sessions(
 ) -> Sessions:
     """Return one-second prices of a market that does not exist and in which nothing can be earned.
 
-    About 12,000 price changes in a session of 23,400 seconds: symmetric steps of whole cents whose size varies over the day
-    and with the price level, symmetric gaps overnight, about a quarter of the seconds without a trade. Real session dates,
-    daylight saving and half-days of XNYS from ``start`` on.
+    About 12,000 price changes in a session of 23,400 seconds: symmetric steps of whole cents whose size varies over
+    the day and with the price level, symmetric gaps overnight, about a quarter of the seconds without a trade. Real
+    session dates, daylight saving and half-days of XNYS from ``start`` on.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ def synthetic_prices(schedule: Schedule, seed: int) -> tuple[Any, Any]:
         seconds = np.arange(closed - opened + 1)
         time = seconds[rng.random(len(seconds)) < SHARE_TRADED]
         scale = cents / 40_000
-        gap = _symmetric(rng, np.array([60.0 * scale]))[0]
-        steps = _symmetric(rng, 1.1 * scale * _liveliness(time / (closed - opened)))
+        gap = _symmetric(rng, np.array([90.0 * scale]))[0]
+        steps = _symmetric(rng, 1.65 * scale * _liveliness(time / (closed - opened)))
         steps[rng.random(len(time)) >= SHARE_MOVED] = 0
         steps[0] = gap
         walk = np.maximum(cents + np.cumsum(steps), 100)
@@ -87,7 +87,7 @@ def synthetic_prices(schedule: Schedule, seed: int) -> tuple[Any, Any]:
 
 
 def _liveliness(part: Any) -> Any:
-    """Return how large steps are at a part of the day (0 open … 1 close): twice as large early, somewhat larger late."""
+    """Return how large steps are at a part of the day (0 open … 1 close): larger early, somewhat larger late."""
     return 0.8 + 1.2 * np.exp(-part * 12) + 0.4 * np.exp(-(1 - part) * 15)
 
 

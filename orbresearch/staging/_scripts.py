@@ -73,18 +73,32 @@ redis.call('SADD', runs, run_id)
 return 1
 """
 
-# KEYS: lease. ARGV: token, milliseconds. Who holds it already gets it again: a repeated request is harmless.
+# KEYS: lease, stream. ARGV: token, milliseconds, group. Who holds it gets it again: a repeated request is harmless.
+# DEL is a write that a full server accepts: it must be able to get a reaper, and the group a reaper needs. Each reaper
+# is a consumer of its own, so a new one strikes off those of old that have nothing pending (what is pending would be
+# lost with its consumer).
 ACQUIRE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
-return 0
+local lease, stream, token, group = KEYS[1], KEYS[2], ARGV[1], ARGV[3]
+local holder = redis.call('GET', lease)
+if holder and holder ~= token then return 0 end
+redis.call('DEL', lease)
+redis.call('SET', lease, token, 'PX', ARGV[2])
+redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
+for _, facts in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+  local consumer = {}
+  for i = 1, #facts, 2 do consumer[facts[i]] = facts[i + 1] end
+  if consumer.pending == 0 then redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer.name) end
+end
+return 1
 """
 
+# KEYS: lease. ARGV: token, milliseconds.
 RENEW = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 
+# KEYS: lease. ARGV: token.
 RELEASE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])

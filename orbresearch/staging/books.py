@@ -133,7 +133,7 @@ def counts(staging: Staging, uuid: str, run_id: str | None = None) -> Counts:
     """Return where one run stands, or all runs of this store together."""
     with speaking(staging.where):
         members: Any = staging.books.smembers(keys.runs(uuid)) if run_id is None else [run_id.encode()]
-        pipeline = staging.books.pipeline()
+        pipeline = staging.books.pipeline(transaction=False)  # a full server refuses transactions
         for member in members:
             pipeline.hmget(keys.run(uuid, member.decode()), ["total", "staged", "persisted", "staged_bytes"])
         found = [[int(value or 0) for value in values] for values in pipeline.execute()]
@@ -157,7 +157,8 @@ def staged_count(staging: Staging, uuid: str) -> int:
 
 def acquire_lease(staging: Staging, uuid: str, token: str, milliseconds: int) -> bool:
     """Become the one reaper of this store for so long. True where ``token`` holds the lease now."""
-    return bool(_run(staging, _scripts.ACQUIRE, [keys.lease(uuid)], token, milliseconds))
+    where = [keys.lease(uuid), keys.stream(uuid)]
+    return bool(_run(staging, _scripts.ACQUIRE, where, token, milliseconds, keys.GROUP))
 
 
 def renew_lease(staging: Staging, uuid: str, token: str, milliseconds: int) -> bool:

@@ -38,12 +38,13 @@ def _digest(*parts: bytes) -> bytes:
 
 def encode_ticks(columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """Encode one session's ticks: the columns of ``schema.TICKS`` one after the other, 13 bytes a tick."""
-    if set(columns) != set(TICKS):
-        raise BadInput("tick columns", f"got {sorted(columns)}", f"give {sorted(TICKS)}")
-    shapes = {name: columns[name].shape for name in TICKS}
+    found = {name: column.dtype for name, column in columns.items()}
+    if found != _COLUMNS:
+        raise BadInput("tick columns", f"are {found}", f"give {_COLUMNS}")
+    shapes = {name: column.shape for name, column in columns.items()}
     if len(set(shapes.values())) > 1 or columns["time"].ndim != 1:
         raise BadInput("tick columns", f"shapes {shapes}", "give one-dimensional columns of one length")
-    return b"".join(columns[name].astype(dtype, casting="same_kind").tobytes() for name, dtype in _COLUMNS.items())
+    return b"".join(columns[name].tobytes() for name in _COLUMNS)
 
 
 def decode_ticks(payload: bytes) -> dict[str, npt.NDArray[Any]]:

@@ -1,5 +1,6 @@
 """The books: atomic steps that may be repeated, results that survive crashes, and runs that survive a flush."""
 
+import itertools
 import random
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from dataclasses import asdict
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from orbresearch.errors import InputsMissing, Unreachable
 from orbresearch.staging import (
@@ -20,6 +21,7 @@ from orbresearch.staging import (
     books,
     chunk_states,
     complete_chunk,
+    connect,
     counts,
     keys,
     load_spec,
@@ -220,7 +222,7 @@ def test_opening_a_run_twice_is_opening_it_once(staging):
 
 
 def test_a_run_of_many_chunks_is_opened_in_one_step(staging):
-    half = {first: 100 for first in range(0, 3_000_000, 100)}
+    half = dict.fromkeys(range(0, 3_000_000, 100), 100)
     rest = [(first, 100) for first in range(3_000_000, 6_000_000, 100)]
     open_run(staging, U, R, b"", 6_000_000, half, rest)
     assert counts(staging, U, R) == Counts(6_000_000, 3_000_000, 0, 3_000_000, 0)
@@ -273,6 +275,18 @@ def test_a_payload_of_40_mb_comes_through(staging):
     assert staging.books.memory_usage(keys.stream(U)) < 10_000
 
 
+def read_staged_on_a_full_server(staging):
+    """What a reaper does, from scratch: neither its scripts nor its group are there yet."""
+    staging.books.script_flush()
+    assert acquire_lease(staging, U, "reaper", 60_000)
+    assert renew_lease(staging, U, "reaper", 60_000)
+    found = read_staged(staging, U, "reaper", 9)
+    for staged in found:
+        acknowledge(staging, U, staged)
+    assert release_lease(staging, U, "reaper")
+    return [staged.first for staged in found]
+
+
 def test_a_full_server_refuses_results_whole_and_lets_the_reaper_empty_it(staging):
     opened(staging)
     complete_chunk(staging, U, R, 0, 10, b"x" * 1000)
@@ -283,10 +297,7 @@ def test_a_full_server_refuses_results_whole_and_lets_the_reaper_empty_it(stagin
     with pytest.raises(Unreachable, match="memory is full"):
         open_run(staging, U, R, b"other", 31, {}, plan(3))
     assert snapshot(staging) == before
-    staging.books.config_set("maxmemory", 0)
-    (staged,) = read_staged(staging, U, "one", 1)
-    staging.books.config_set("maxmemory", 1)
-    acknowledge(staging, U, staged)
+    assert read_staged_on_a_full_server(staging) == [0]
     assert counts(staging, U, R) == Counts(30, 10, 0, 10, 0)
     staging.books.config_set("maxmemory", 0)
     assert complete_chunk(staging, U, R, 10, 10, b"x" * 1000)
@@ -302,6 +313,21 @@ def test_there_is_one_reaper_at_a_time(staging):
     assert release_lease(staging, U, "one")
     assert not release_lease(staging, U, "one")
     assert acquire_lease(staging, U, "two", 60_000)
+
+
+def test_reapers_of_old_are_struck_off_unless_something_is_pending_with_them(staging):
+    opened(staging)
+    complete_chunk(staging, U, R, 0, 10, b"x")
+    for n in range(5):
+        acknowledge(staging, U, *read_staged(staging, U, f"reaper {n}", 1))
+        complete_chunk(staging, U, R, 10 * n + 10, 10, b"x")
+    read_staged(staging, U, "crashed", 1)
+    names = {consumer["name"] for consumer in staging.books.xinfo_consumers(keys.stream(U), keys.GROUP)}
+    assert len(names) == 6
+    assert acquire_lease(staging, U, "token", 60_000)
+    (left,) = staging.books.xinfo_consumers(keys.stream(U), keys.GROUP)
+    assert (left["name"], left["pending"]) == (b"crashed", 1)
+    assert [staged.first for staged in read_staged(staging, U, "token", 9)] == [50]
 
 
 def test_a_lease_expires_and_its_old_holder_is_told(staging):
@@ -389,7 +415,7 @@ class Books(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.staging, self.uuid = SHARED[0], f"store-{random.getrandbits(64)}"
+        self.staging, self.uuid = SHARED[0], f"store-{next(SERIAL)}"  # hypothesis seeds random
         self.states, self.entries, self.held, self.total = {}, [], [], 0
 
     @rule(ledger=st.sets(chunk))
@@ -445,21 +471,17 @@ class Books(RuleBasedStateMachine):
         assert staged_count(self.staging, self.uuid) == len(self.entries)
 
 
-SHARED = []
+SHARED, SERIAL = [], itertools.count()
 
 
 def test_any_history_of_the_books_agrees_with_a_dictionary(binary):
     with fresh_staging(binary=binary) as staging:
         SHARED[:] = [staging]
-        from hypothesis.stateful import run_state_machine_as_test
-
         run_state_machine_as_test(Books, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))
 
 
 def test_books_outlive_a_connection():
     with fresh_redis() as server:
-        from orbresearch.staging import connect
-
         with connect(server.settings) as staging:
             opened(staging)
         with connect(server.settings) as staging:

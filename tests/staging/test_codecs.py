@@ -55,28 +55,24 @@ def test_ticks_come_back_as_they_were(columns):
 
 def test_ticks_are_little_endian_columns_one_after_the_other():
     columns = {"time": [1, 2], "until": [3, 4], "price": [-1, 256], "first_of_bar": [1, 0]}
-    payload = encode_ticks({name: np.array(values) for name, values in columns.items()})
+    payload = encode_ticks({name: np.array(values, TICKS[name]) for name, values in columns.items()})
     assert payload.hex() == "01000000020000000300000004000000ffffffff000100000100"
 
 
-def test_big_endian_ticks_are_the_same_bytes():
-    columns = {name: np.array([7, 8], dtype.newbyteorder("<")) % 2 for name, dtype in TICKS.items()}
-    swapped = {name: column.astype(column.dtype.newbyteorder(">")) for name, column in columns.items()}
-    assert encode_ticks(swapped) == encode_ticks(columns)
-
-
-@pytest.mark.parametrize("change", ["missing", "longer", "float", "two-dimensional"])
+@pytest.mark.parametrize("change", ["missing", "longer", "wider", "big-endian", "two-dimensional"])
 def test_columns_that_are_no_ticks_are_refused(change):
     columns = {name: np.zeros(3, dtype) for name, dtype in TICKS.items()}
     if change == "missing":
         del columns["until"]
     elif change == "longer":
         columns["price"] = np.zeros(4, "<i4")
-    elif change == "float":
-        columns["price"] = np.zeros(3)
+    elif change == "wider":
+        columns["price"] = np.zeros(3, "<i8")
+    elif change == "big-endian":
+        columns["price"] = np.zeros(3, ">i4")
     else:
         columns = {name: column.reshape(1, 3) for name, column in columns.items()}
-    with pytest.raises((BadInput, TypeError)):
+    with pytest.raises(BadInput, match="tick columns"):
         encode_ticks(columns)
 
 

@@ -15,7 +15,7 @@ import redis
 
 from orbresearch.errors import BadInput, Unreachable
 from orbresearch.settings import RedisSettings
-from orbresearch.staging import connect, counts
+from orbresearch.staging import connect, content_hash, counts, stage_ranges
 from orbresearch.staging.embedded import _free_port
 from tests.servers_redis import bare_redis, fresh_redis, fresh_staging
 
@@ -128,9 +128,6 @@ def test_the_policy_is_known_where_config_is_forbidden(binary):
 def test_a_full_server_is_told_in_words(staging):
     staging.books.config_set("maxmemory", 1)
     with pytest.raises(Unreachable, match="memory is full; raise maxmemory"):
-        from orbresearch.staging import stage_ranges
-        from orbresearch.staging.codecs import content_hash
-
         stage_ranges(staging, {content_hash(b"x"): b"x"})
 
 
