@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.servers_mysql import MySQLServer, mysql_server, require_server
 
 _RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("quick", max_examples=25, **_RELAXED)
@@ -35,3 +38,11 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     monkeypatch.setenv("ORB_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[MySQLServer]:
+    """Return a private MariaDB or MySQL; skip (in CI: fail) where none is installed."""
+    require_server()
+    with mysql_server() as started:
+        yield started

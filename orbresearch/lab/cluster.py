@@ -57,6 +57,9 @@ def start_cluster(settings: Settings, n_workers: int | None, slots: int, schedul
         )
 
 
+CONNECT_SECONDS = 10
+
+
 def connect_client(address: str) -> Any:
     """Return a client of a running scheduler.
 
@@ -67,7 +70,7 @@ def connect_client(address: str) -> Any:
     from distributed import Client
 
     try:
-        return Client(address, timeout=10, set_as_default=False)
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         fix = "check the address; `python -m orbresearch up` prints that of a running lab"

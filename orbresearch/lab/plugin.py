@@ -165,10 +165,10 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
 
     async def _compute(self, feed: Feed, chunk: tuple[int, int, int, int]) -> None:
         key = f"backtests-{feed.run_id}-{chunk[0]}"
+        arguments = feed.store, feed.run_id, chunk
+        future = self.client.submit(compute_chunk, *arguments, key=key, pure=False, resources={MAIN: 1})
         try:
-            done = await self.client.submit(
-                compute_chunk, feed.store, feed.run_id, chunk, key=key, pure=False, resources={MAIN: 1}
-            )
+            done = await future
             feed.computed += done["rows"]
             feed.seconds += done["seconds"]
             self.wake.set()
@@ -177,6 +177,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             if len(feed.failures) < _FAILURES_KEPT:
                 feed.failures.append(f"backtests {chunk[0]} to {chunk[0] + chunk[1] - 1}: {_first_line(error)}")
         finally:
+            future.release()  # a failed one would answer for the key when the chunk is submitted again
             feed.running -= 1
             self._pump()
 

@@ -142,26 +142,27 @@ def _explain(error: Exception, where: str) -> Unreachable:
 def _client(settings: RedisSettings, db: int, retries: int, reply_seconds: float = _REPLY_SECONDS) -> Redis:
     from redis import Connection, ConnectionPool, Redis, SSLConnection
     from redis.backoff import ExponentialBackoff
+    from redis.credentials import UsernamePasswordCredentialProvider
     from redis.exceptions import ConnectionError as Disconnected
     from redis.exceptions import TimeoutError as Silent
     from redis.retry import Retry
 
-    tls: dict[str, Any] = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    more: dict[str, Any] = {"ssl_cert_reqs": "required", "ssl_check_hostname": True} if settings.tls else {}
+    if settings.password:  # given as a password, some versions of redis-py would show it in the repr of a client
+        more["credential_provider"] = UsernamePasswordCredentialProvider(password=settings.password)
     pool = ConnectionPool(
         SSLConnection if settings.tls else Connection,
         host=settings.endpoint,
         port=settings.port,
         db=db,
-        password=settings.password,
         protocol=2,  # RESP3 would give other types of reply
         socket_connect_timeout=_CONNECT_SECONDS,
         socket_timeout=reply_seconds,
         socket_keepalive=True,
         socket_read_size=_READ_BYTES,
-        health_check_interval=30,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries),
-        retry_on_error=[Disconnected, Silent],
-        **(tls if settings.tls else {}),
+        retry_on_error=[Disconnected, Silent, ConnectionError],  # a refused connection is the builtin one
+        **more,
     )
     return Redis.from_pool(pool)
 

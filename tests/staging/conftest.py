@@ -1,6 +1,7 @@
 import pytest
 
-from tests.servers_redis import fresh_staging, redis_servers
+from orbresearch.staging import connect
+from tests.servers_redis import fresh_redis, redis_servers
 
 
 @pytest.fixture(params=redis_servers(), ids=lambda binary: f"{binary.parent.parent.name}-{binary.name}")
@@ -9,6 +10,12 @@ def binary(request):
 
 
 @pytest.fixture
-def staging(binary):
-    with fresh_staging(binary=binary) as staging:
+def server(binary):
+    with fresh_redis(binary=binary) as server:
+        yield server
+
+
+@pytest.fixture
+def staging(server):
+    with connect(server.settings) as staging:
         yield staging

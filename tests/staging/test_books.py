@@ -120,12 +120,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_a_killed_process_has_read_is_read_by_the_next(staging):
+def test_what_a_killed_process_has_read_is_read_by_the_next(server, staging):
     opened(staging)
     for first in (0, 10):
         complete_chunk(staging, U, R, first, 10, b"x")
-    settings = staging.books.connection_pool.connection_kwargs
-    secret = f"{settings['port']} {settings['password']}"
+    secret = f"{server.settings.port} {server.settings.password}"
     assert subprocess.run([sys.executable, "-c", CRASH], input=secret, text=True).returncode < 0
     assert [staged.first for staged in read_staged(staging, U, "next", 9)] == [0, 10]
 

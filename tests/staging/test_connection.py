@@ -15,7 +15,7 @@ import redis
 
 from orbresearch.errors import BadInput, Unreachable
 from orbresearch.settings import RedisSettings
-from orbresearch.staging import connect, content_hash, counts, stage_ranges
+from orbresearch.staging import connect, content_hash, counts, embedded, stage_ranges
 from orbresearch.staging.embedded import _free_port
 from tests.servers_redis import bare_redis, fresh_redis, fresh_staging
 
@@ -87,7 +87,9 @@ def test_fewer_than_three_databases_are_refused(binary, databases):
         assert "fewer than 3 databases" in refusal(server.settings)
 
 
-def test_cluster_mode_is_refused(binary):
+def test_cluster_mode_is_refused(binary, monkeypatch):
+    low = next(port for port in iter(_free_port, None) if port < 55_536)  # Redis wants the port 10,000 above as well
+    monkeypatch.setattr(embedded, "_free_port", lambda: low)
     with fresh_redis("cluster-enabled yes", binary=binary) as server:
         assert "cluster mode" in refusal(server.settings)
 
@@ -111,11 +113,9 @@ def test_a_refusal_survives_the_way_back_from_a_worker():
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-lru"])
-def test_a_server_that_evicts_is_refused(staging, policy):
+def test_a_server_that_evicts_is_refused(server, staging, policy):
     staging.books.config_set("maxmemory-policy", policy)
-    password = staging.books.connection_pool.connection_kwargs["password"]
-    host, port = staging.where.split(":")
-    said = refusal(RedisSettings(host, int(port), password))
+    said = refusal(server.settings)
     assert f"maxmemory-policy is {policy}" in said
     assert "noeviction" in said
 

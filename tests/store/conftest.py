@@ -9,14 +9,7 @@ import pytest
 
 from orbresearch.settings import StoreSettings
 from orbresearch.store.connection import Store, close_store, open_store
-from tests.servers_mysql import MySQLServer, mysql_server, require_server
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[MySQLServer]:
-    require_server()
-    with mysql_server() as started:
-        yield started
+from tests.servers_mysql import MySQLServer
 
 
 @pytest.fixture
