@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from orbresearch.lab.display import display
     from orbresearch.lab.lab import Lab, lifecycle_result_data
     from orbresearch.lab.run import Run, open_run, runs
+    from orbresearch.plan import make_plan
     from orbresearch.rules import Rules
     from orbresearch.sessions.dataset import Sessions, compress_time_series
     from orbresearch.sessions.ranges import organize_opening_range_data
@@ -48,6 +49,7 @@ _HOMES = {
     "lifecycle_result_data": "lab.lab",
     "load_sessions": "sources.load",
     "open_run": "lab.run",
+    "make_plan": "plan",
     "organize_opening_range_data": "sessions.ranges",
     "run_backtest": "analysis.performance",
     "run_grid": "analysis.performance",
@@ -69,6 +71,7 @@ __all__ = [
     "frange",
     "lifecycle_result_data",
     "load_sessions",
+    "make_plan",
     "open_run",
     "organize_opening_range_data",
     "run_backtest",

@@ -110,8 +110,9 @@ def run_job(options: argparse.Namespace) -> None:
     print(f"prices: {sessions!r}")
     print("".join(f"  {line}\n" for line in sessions.quality.summary.splitlines()), end="")
     rules = orb.Rules(commission=options.commission, slippage=_slippage(options.slippage))
+    plan = orb.make_plan(sessions, orb.seed_grid(), options.range, rules)
     with orb.Lab(n_workers=options.workers, env_file=options.env_file) as lab:
-        run = lab.submit(sessions, orb.seed_grid(), range_duration=options.range, rules=rules)
+        run = lab.submit_plan(plan)
         run.wait()
         show(run, sessions, options, lab.settings.home)
 

@@ -51,13 +51,14 @@ def start_cluster(settings: Settings, n_workers: int | None, slots: int, schedul
             dashboard_address="127.0.0.1:0",
             worker_dashboard_address=None,
             resources={MAIN: slots},
-            env=settings.to_environ(),
+            env={**settings.to_environ(), **_QUIET},
             silence_logs=logging.ERROR,
             memory_limit=0,
         )
 
 
 CONNECT_SECONDS = 10
+_QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}  # of workers: what fails is told by ``run.status()``
 
 
 def connect_client(address: str) -> Any:

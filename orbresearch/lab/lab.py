@@ -227,11 +227,15 @@ class Lab:
         BadInput
             Whatever cannot be computed, before any work starts.
         """
+        self._require_open()
+        return self.submit_plan(make_plan(sessions, grid, range_duration, rules))
+
+    def submit_plan(self, plan: Plan) -> Run:
+        """Submit a run that ``orb.make_plan`` has planned, and that was looked at."""
         from orbresearch import __version__
         from orbresearch.sources.cache import save_sessions
 
         self._require_open()
-        plan = make_plan(sessions, grid, range_duration, rules)
         for ticker, item in plan.sessions.items():
             for sentence in item.quality.severe:
                 tell(f"severe: {ticker}: {sentence}")

@@ -219,7 +219,13 @@ def test_an_unreachable_redis_is_named_at_once_and_its_password_is_not(monkeypat
 
 
 def test_an_unreachable_database_is_named_at_once_and_its_password_is_not(monkeypatch):
-    for name, value in {"ENDPOINT": "127.0.0.1", "PORT": "1", "USERNAME": "u", "PASSWORD": "hunter2", "NAME": "d"}.items():
+    for name, value in {
+        "ENDPOINT": "127.0.0.1",
+        "PORT": "1",
+        "USERNAME": "u",
+        "PASSWORD": "hunter2",
+        "NAME": "d",
+    }.items():
         monkeypatch.setenv(f"DB_{name}", value)
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1") as caught:
         orb.Lab()

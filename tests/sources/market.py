@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+
 import exchange_calendars
 import numpy as np
 import pandas as pd
 
-CALENDAR = exchange_calendars.get_calendar("XNYS", start="2024-01-01", end="2024-12-31")
+
+def calendar(start: str, end: str):
+    """Return the New York exchange's calendar (its own warnings are not ours)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return exchange_calendars.get_calendar("XNYS", start=start, end=end)
+
+
+CALENDAR = calendar("2024-01-01", "2024-12-31")
 DAYS = ("2024-07-02", "2024-07-03", "2024-07-05")  # the second one is a half-day, the fourth of July is none
 
 

