@@ -40,7 +40,7 @@ for name in $(if $(PYTHON),"$(PYTHON)",python3.12 python3.11 python3); do \
 		command -v redis-server >/dev/null || command -v valkey-server >/dev/null || [ -n "$$REDIS_ENDPOINT" ] || \
 		{ echo "no Python $$version has no embedded Redis: $(REDIS), or use Python 3.11 or 3.12"; exit; } ;; \
 	esac; \
-	"$$name" -c 'import ensurepip, venv' 2>/dev/null || \
+	"$$name" -c 'import ensurepip, venv' >/dev/null 2>&1 || \
 		{ echo "no Python $$version cannot make a virtual environment: apt-get install python$$version-venv"; exit; }; \
 	echo "use $$name"; exit; \
 done; \
@@ -108,7 +108,7 @@ endif
 
 ifneq ($(filter run,$(MAKECMDGOALS)),)
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
-UNKNOWN := $(filter-out $(OPTIONS) ARGS PYTHON CI MAKE% -%,$(GIVEN))
+UNKNOWN := $(filter-out $(OPTIONS) ARGS PYTHON VENV CI MAKE% -%,$(GIVEN))
 $(if $(UNKNOWN),$(error make run knows no $(UNKNOWN); it knows $(OPTIONS) ARGS PYTHON))
 endif
 

@@ -69,7 +69,11 @@ def equity(backtest: Backtest) -> Picture:
 
 
 def _load() -> None:
-    """Load hvplot's bokeh back end, once; in Jupyter this sends its JavaScript to the page."""
+    """Load hvplot's bokeh back end, once. In Jupyter its JavaScript goes into the page: no network is needed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import holoviews
+
+        if not getattr(holoviews.extension, "_loaded", False):
+            holoviews.extension("bokeh", inline=True, logo=False)
         import hvplot.pandas  # noqa: F401

@@ -28,13 +28,9 @@ from orbresearch.staging.books import (
     staged_count,
 )
 from orbresearch.staging.codecs import (
-    content_hash,
     decode_batch,
     decode_ranges,
-    decode_ticks,
     encode_batch,
-    encode_ranges,
-    encode_ticks,
 )
 from orbresearch.staging.connection import Staging, connect
 from orbresearch.staging.embedded import EmbeddedRedis, start_embedded
@@ -59,14 +55,10 @@ __all__ = [
     "chunk_states",
     "complete_chunk",
     "connect",
-    "content_hash",
     "counts",
     "decode_batch",
     "decode_ranges",
-    "decode_ticks",
     "encode_batch",
-    "encode_ranges",
-    "encode_ticks",
     "load_document",
     "load_ranges",
     "load_sessions",

@@ -56,6 +56,7 @@ class EmbeddedRedis:
     version: str
     binary: Path
     _guard: subprocess.Popen[bytes] = field(repr=False)
+    _folder: Path = field(repr=False)
     _owner: int = field(default_factory=os.getpid, repr=False)
 
     def stop(self) -> None:
@@ -64,7 +65,7 @@ class EmbeddedRedis:
             return
         atexit.unregister(self.stop)
         _running.discard(self)
-        _end(self._guard)
+        _end(self._guard, self._folder)
 
     def __enter__(self) -> EmbeddedRedis:
         return self
@@ -100,7 +101,7 @@ def start_embedded(directives: Sequence[str] = (), binary: Path | None = None) -
             _running.add(server)
             atexit.register(server.stop)
             return server
-        _end(server._guard)
+        _end(server._guard, server._folder)
         if "in use" not in words:  # of a port, which another process took between our look and the server's
             break
     where, fix = f"{_HOST}:{server.settings.port}", f"see whether {found} runs by itself, or set REDIS_ENDPOINT"
@@ -156,7 +157,7 @@ def _launch(binary: Path, version: str, directives: Sequence[str]) -> EmbeddedRe
     assert guard.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # a guard that is gone already has left its words
         guard.stdin.write(_config(settings, directives).encode())
-    return EmbeddedRedis(settings, version, binary, guard)
+    return EmbeddedRedis(settings, version, binary, guard, folder)
 
 
 def _config(settings: RedisSettings, directives: Sequence[str]) -> str:
@@ -212,8 +213,8 @@ def _last_words(server: EmbeddedRedis) -> str:
     return " | ".join(lines[-5:]) or "it ended without a word"
 
 
-def _end(guard: subprocess.Popen[bytes]) -> None:
-    """Close the guard's pipe and wait for it; what a killed guard left behind is in its process group."""
+def _end(guard: subprocess.Popen[bytes], folder: Path) -> None:
+    """Close the guard's pipe and wait for it; clear away what a killed guard left behind in its process group."""
     assert guard.stdin is not None
     assert guard.stdout is not None
     guard.stdin.close()
@@ -225,6 +226,7 @@ def _end(guard: subprocess.Popen[bytes]) -> None:
     if guard.returncode != 0:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(guard.pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
     guard.stdout.close()
 
 

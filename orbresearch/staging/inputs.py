@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orbresearch.errors import Corrupt, InputsMissing
+from orbresearch.sessions.series import content_hash
 from orbresearch.staging import keys
-from orbresearch.staging.codecs import content_hash
 from orbresearch.staging.connection import Staging, speaking
 
 if TYPE_CHECKING:

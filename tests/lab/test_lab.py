@@ -234,7 +234,7 @@ def test_an_unreachable_database_is_named_at_once_and_its_password_is_not(monkey
 
 def test_an_unknown_scheduler_is_named(monkeypatch):
     monkeypatch.setattr("orbresearch.lab.cluster.CONNECT_SECONDS", 1)
-    with pytest.raises(Unreachable, match="127.0.0.1:1"):
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
         orb.Lab(address="tcp://127.0.0.1:1")
 
 

@@ -81,4 +81,4 @@ def same(one, other) -> None:
         np.testing.assert_array_equal(column, other.columns[name])
         assert column.dtype == other.columns[name].dtype
     assert one.quality.findings == other.quality.findings
-    pd.testing.assert_frame_equal(pd.DataFrame(one.quality), pd.DataFrame(other.quality))
+    pd.testing.assert_frame_equal(pd.DataFrame(one.quality), pd.DataFrame(other.quality), check_dtype=False)

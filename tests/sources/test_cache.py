@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,8 +60,13 @@ def test_what_is_cached_is_not_read_again_and_is_the_same(source, opened):
     market.same(load_sessions(source, "TEST"), first)
     market.same(load_sessions(str(source), "TEST"), first)
     assert len(opened) == 1
-    assert first.quality.severe
-    assert first.quality["after" if "after" in first.quality else "rows"].sum() > 0
+    assert "1 zero price" in first.quality.summary
+    assert "1 row after the early close of 1 half-day" in first.quality.summary
+
+
+def test_a_report_from_the_cache_has_the_types_of_the_first(source):
+    first, second = load_sessions(source, "TEST"), load_sessions(source, "TEST")
+    assert second.quality.dtypes.to_dict() == first.quality.dtypes.to_dict()
 
 
 def test_the_cache_serves_a_stretch_of_dates(source, opened):
@@ -95,7 +101,10 @@ def test_several_tickers_are_cached_apart_and_only_the_missing_one_is_read(tmp_p
 def test_a_folder_holds_one_file_per_session_and_a_manifest(source, own_home):
     found = load_sessions(source, "TEST")
     folder = folder_of(own_home, found)
-    assert [path.name for path in sorted(folder.iterdir())] == [*(f"{day}.parquet" for day in market.DAYS), "manifest.json"]
+    assert [path.name for path in sorted(folder.iterdir())] == [
+        *(f"{day}.parquet" for day in market.DAYS),
+        "manifest.json",
+    ]
     assert files(own_home) == sorted(folder.iterdir())
 
 
@@ -152,7 +161,7 @@ def test_a_damaged_session_file_is_noticed_and_repaired(damage, source, own_home
     assert not caplog.text
 
 
-@pytest.mark.parametrize("content", [b"", b'{"version": 1, "labels"', b"{}", b"[]", b'{"version": 1}', b'{"version": 0}'])
+@pytest.mark.parametrize("content", [b"", b'{"version": 1, "labels"', b"{}", b'{"version": 0}'])
 def test_a_damaged_manifest_is_noticed_and_repaired(content, source, own_home, opened):
     first = load_sessions(source, "TEST")
     (folder_of(own_home, first) / "manifest.json").write_bytes(content)
@@ -287,7 +296,7 @@ def test_two_processes_that_load_at_once_leave_whole_files(tmp_path, own_home, o
     ]
     try:
         while not all(mark.exists() for mark in ready) and all(one.poll() is None for one in running):
-            pass
+            time.sleep(0.01)
         go.touch()
         said = [one.communicate(timeout=120)[0].strip() for one in running]
     finally:

@@ -202,7 +202,9 @@ def test_a_mapping_that_names_no_column_is_refused_with_those_available():
 
 
 def test_an_unknown_canonical_name_is_refused_with_those_known():
-    with pytest.raises(BadInput, match=r"'time' is no column orbresearch knows; known are timestamp_utc, ticker, price"):
+    with pytest.raises(
+        BadInput, match=r"'time' is no column orbresearch knows; known are timestamp_utc, ticker, price"
+    ):
         name_columns(["When"], {"time": "When"}, "file x")
 
 

@@ -36,7 +36,9 @@ def test_every_kind_of_file_gives_the_sessions_of_the_frame(frame, name, tmp_pat
 
 @pytest.mark.parametrize("unit", [1000, 1_000_000, 1_000_000_000])
 def test_the_unit_of_time_makes_no_difference(unit):
-    market.same(load_sessions(BARS.assign(timestamp_utc=BARS.timestamp_utc * unit), "TEST"), load_sessions(BARS, "TEST"))
+    market.same(
+        load_sessions(BARS.assign(timestamp_utc=BARS.timestamp_utc * unit), "TEST"), load_sessions(BARS, "TEST")
+    )
 
 
 def test_a_bar_may_end_in_a_close_instead_of_a_price():
@@ -214,7 +216,7 @@ def test_stamps_that_nothing_settles_are_refused_with_the_fix():
 def test_stamps_that_nothing_settles_are_read_as_one_says():
     both = {stamp: load_sessions(market.extended(BARS), "TEST", stamp=stamp) for stamp in ("start", "end")}
     ranges = {stamp: organize_opening_range_data(found, 300) for stamp, found in both.items()}
-    day = BARS[: 390]
+    day = BARS[:390]
     assert ranges["start"]["high"].iloc[0] == pytest.approx(day["high"].iloc[:5].max())
     assert ranges["end"]["high"].iloc[0] == pytest.approx(day["high"].iloc[1:6].max())
 
@@ -244,7 +246,15 @@ def test_the_path_inside_bars_is_one_of_two():
 
 @pytest.mark.parametrize(
     ("extra", "increment"),
-    [(0.01, 0.01), (0.005, 0.005), (0.001, 0.001), (0.0005, 0.0005), (0.0001, 0.0001), (0.003, 0.001), (0.0255, 0.0005)],
+    [
+        (0.01, 0.01),
+        (0.005, 0.005),
+        (0.001, 0.001),
+        (0.0005, 0.0005),
+        (0.0001, 0.0001),
+        (0.003, 0.001),
+        (0.0255, 0.0005),
+    ],
 )
 def test_the_increment_is_the_coarsest_that_holds_every_price(extra, increment):
     frame = PRICES.copy()
@@ -311,7 +321,9 @@ def test_prices_that_are_none_are_dropped_and_counted():
 
 def test_the_print_at_the_close_belongs_to_the_session_and_nothing_after_it():
     first = market.DAYS[0]
-    late = pd.DataFrame({"timestamp_utc": market.closed(first) + np.arange(3), "ticker": "TEST", "price": [55.0, 56, 57]})
+    late = pd.DataFrame(
+        {"timestamp_utc": market.closed(first) + np.arange(3), "ticker": "TEST", "price": [55.0, 56, 57]}
+    )
     found = load_sessions(pd.concat([PRICES, late]), "TEST")
     day = found.observations(0)
     assert (day["time"][-1], day["price"][-1]) == (23_400, 5500)

@@ -14,8 +14,9 @@ import pytest
 import redis
 
 from orbresearch.errors import BadInput, Unreachable
+from orbresearch.sessions.series import content_hash
 from orbresearch.settings import RedisSettings
-from orbresearch.staging import connect, content_hash, counts, embedded, stage_ranges
+from orbresearch.staging import connect, connection, counts, embedded, stage_ranges
 from orbresearch.staging.embedded import _free_port
 from tests.servers_redis import bare_redis, fresh_redis, fresh_staging
 
@@ -201,6 +202,6 @@ def test_a_server_that_wants_tls_is_told(tmp_path):
         assert "REDIS_TLS=1" in refusal(settings)
 
 
-def test_a_server_that_does_not_speak_tls_is_told(binary):
-    with fresh_redis(binary=binary) as server:
-        assert "unset REDIS_TLS" in refusal(replace(server.settings, tls=True))
+def test_a_server_that_does_not_speak_tls_is_told(server, monkeypatch):
+    monkeypatch.setattr(connection, "_CONNECT_SECONDS", 0.5)
+    assert "unset REDIS_TLS" in refusal(replace(server.settings, tls=True))

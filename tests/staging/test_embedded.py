@@ -19,6 +19,12 @@ from tests.servers_redis import fresh_redis
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc or prctl")
 
 
+@pytest.fixture(autouse=True)
+def folder_of_our_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
 def ask(server):
     settings = server.settings
     return redis.Redis(settings.endpoint, settings.port, password=settings.password)
@@ -129,6 +135,7 @@ def test_it_ends_when_even_its_guard_is_killed():
         pid = server_pid(server)
         os.kill(server._guard.pid, signal.SIGKILL)
         assert gone(pid)
+    assert folders() == set()
 
 
 def test_a_guard_that_is_told_to_end_takes_the_server_along():

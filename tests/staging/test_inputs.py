@@ -6,8 +6,8 @@ import pytest
 
 from orbresearch.errors import Corrupt, InputsMissing
 from orbresearch.schema import STAGING_VERSION
+from orbresearch.sessions.series import content_hash
 from orbresearch.staging import (
-    content_hash,
     inputs,
     keys,
     load_document,
