@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orbresearch.grid import ParameterGrid, frange, seed_grid
     from orbresearch.lab.display import display
     from orbresearch.lab.lab import Lab, lifecycle_result_data
-    from orbresearch.lab.run import Run, open_run, runs
+    from orbresearch.lab.run import Run, open_run, runs, select
     from orbresearch.plan import make_plan
     from orbresearch.rules import Rules
     from orbresearch.sessions.dataset import Sessions, compress_time_series
@@ -54,6 +54,7 @@ _HOMES = {
     "run_backtest": "analysis.performance",
     "run_grid": "analysis.performance",
     "runs": "lab.run",
+    "select": "lab.run",
     "seed_grid": "grid",
     "synthetic_sessions": "sources.synthetic",
 }
@@ -78,6 +79,7 @@ __all__ = [
     "run_grid",
     "runs",
     "seed_grid",
+    "select",
     "synthetic_sessions",
 ]
 

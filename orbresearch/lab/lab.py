@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -80,8 +81,6 @@ class Lab:
 
     def _start(self, stack: ExitStack, n_workers: int | None, slots: int, port: int) -> None:
         """Start Redis (where none is named) and a cluster of our own."""
-        from dataclasses import replace
-
         from orbresearch.staging import start_embedded
 
         self.redis_name = "Redis"
@@ -234,8 +233,11 @@ class Lab:
         """Submit a run that ``orb.make_plan`` has planned, and that was looked at."""
         from orbresearch import __version__
         from orbresearch.sources.cache import save_sessions
+        from orbresearch.store.reader import read_run
 
         self._require_open()
+        if (known := read_run(self.store, plan.run_id)) is not None:
+            plan = replace(plan, chunk_rows=int(str(known["chunk_size"])))  # the ledger knows chunks by their first row
         for ticker, item in plan.sessions.items():
             for sentence in item.quality.severe:
                 tell(f"severe: {ticker}: {sentence}")

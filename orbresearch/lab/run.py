@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orbresearch.errors import BadInput, RunFailed
@@ -169,8 +170,13 @@ class Run:
         """
         from orbresearch.store.reader import read_best
 
-        found = read_best(self._store, self.run_id, n, by=by, min_sessions=min_sessions, unresolved=unresolved)
-        return self._mark(found)
+        found = self._mark(
+            read_best(self._store, self.run_id, n, by=by, min_sessions=min_sessions, unresolved=unresolved)
+        )
+        if len(found) == 0 and found.attrs["complete"]:
+            kind = "backtest" if unresolved else "resolved backtest"
+            warnings.warn(f"none is best: no {kind} traded in {min_sessions} sessions (min_sessions=)", stacklevel=2)
+        return found
 
     def ranking(self, n: int = 20) -> Any:
         """Return the user's own ranking, by ``(stop_distance / backtest_profit) * stop_count_limit``.
@@ -199,10 +205,14 @@ def runs() -> Any:
     BadInput
         There is no store yet.
     """
-    from orbresearch.store.connection import open_store
+    from orbresearch.store.connection import close_store, open_store
     from orbresearch.store.reader import read_runs
 
-    return read_runs(open_store(read_settings().store, create=False))
+    store = open_store(read_settings().store, create=False)
+    try:
+        return read_runs(store)
+    finally:
+        close_store(store)
 
 
 def open_run(run_id: str) -> Run:
@@ -222,3 +232,30 @@ def open_run(run_id: str) -> Run:
         known = ", ".join(read_runs(store)["run_id"].head(5)) or "none"
         raise BadInput("run_id", f"{run_id!r} is not in {store.where}", f"the latest runs there are {known}")
     return Run(str(run_id), int(str(found["backtests"])), store)
+
+
+def select(sql: str, params: Mapping[str, object] | None = None) -> Any:
+    """Run a query of one's own against the results database; nothing can be written with it.
+
+    Parameters
+    ----------
+    sql : str
+        One SELECT; ``:name`` stands for ``params["name"]``.
+    params : mapping, optional
+
+    Returns
+    -------
+    DataFrame
+
+    Examples
+    --------
+    >>> select("SELECT tickers, backtests FROM runs WHERE sessions > :least", {"least": 100})  # doctest: +SKIP
+    """
+    from orbresearch.store.connection import close_store, open_store
+    from orbresearch.store.reader import fetch
+
+    store = open_store(read_settings().store, create=False)
+    try:
+        return fetch(store, sql, params)
+    finally:
+        close_store(store)

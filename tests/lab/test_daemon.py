@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 import orbresearch as orb
@@ -84,6 +85,21 @@ def test_a_killed_lab_leaves_no_state_in_the_way(up, own_home):
         time.sleep(0.1)
     assert daemon.read_state(settings) is None
     assert "lab is up" in orbresearch("up", "--workers", "1").stdout
+
+
+def test_a_killed_notebook_leaves_no_process_behind(own_home):
+    script = "import orbresearch as orb, time\nif __name__ == '__main__':\n lab = orb.Lab(n_workers=2)\n time.sleep(99)"
+    path = own_home / "script.py"
+    path.write_text(script)
+    process = subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True)
+    assert "lab: 2 workers" in process.stdout.readline()
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 4
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert alive == []
 
 
 def test_the_main_job_runs_twice_and_has_its_rows_once(own_home):

@@ -248,3 +248,20 @@ def test_a_closed_lab_says_that_it_is_closed(tmp_path, monkeypatch, sessions):
     if not run.complete:
         with pytest.raises(BadInput, match="submit it again"):
             run.wait()
+
+
+def test_a_run_begun_in_other_chunks_is_continued_in_those(lab, monkeypatch):
+    sessions = orb.synthetic_sessions(34, seed=17)
+    monkeypatch.setattr(planning, "CHUNK_TICK_VISITS", 1)
+    first = lab.submit(sessions, GRID, range_duration=300).wait()
+    monkeypatch.setattr(planning, "CHUNK_TICK_VISITS", 10**12)
+    again = lab.submit(sessions, GRID, range_duration=300).wait()
+    assert again.run_id == first.run_id
+    same(again.results(), orb.run_grid(sessions, GRID, 300))
+
+
+def test_too_few_sessions_have_no_best_and_say_why(lab):
+    run = lab.submit(orb.synthetic_sessions(3), GRID, range_duration=300).wait()
+    with pytest.warns(UserWarning, match="no resolved backtest traded in 30 sessions"):
+        assert len(run.best()) == 0
+    assert len(run.best(min_sessions=1)) == 20
