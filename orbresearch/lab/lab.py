@@ -236,8 +236,8 @@ class Lab:
         from orbresearch.store.reader import read_run
 
         self._require_open()
-        if (known := read_run(self.store, plan.run_id)) is not None:
-            plan = replace(plan, chunk_rows=int(str(known["chunk_size"])))  # the ledger knows chunks by their first row
+        if (begun := read_run(self.store, plan.run_id)) is not None:
+            plan = replace(plan, chunk_rows=int(str(begun["chunk_size"])))  # the ledger knows chunks by their first row
         for ticker, item in plan.sessions.items():
             for sentence in item.quality.severe:
                 tell(f"severe: {ticker}: {sentence}")

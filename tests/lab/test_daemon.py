@@ -29,18 +29,19 @@ print(lab.submit(orb.synthetic_sessions(40, seed=3), GRID, range_duration=[300, 
 """
 
 
-def orbresearch(*arguments: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+def orbresearch(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "orbresearch", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environ)
 
 
 @pytest.fixture
 def up(own_home: Path):
     """A lab that stays, in the test's own home."""
+    environ = dict(os.environ)  # a test may change its home
     said = orbresearch("up", "--workers", "1")
     assert said.returncode == 0, said.stderr
     yield re.search(r'address="([^"]+)"', said.stdout).group(1)
-    orbresearch("down")
+    orbresearch("down", environ=environ)
 
 
 def test_a_run_outlives_the_process_that_submitted_it(up, own_home, sessions):
