@@ -90,8 +90,11 @@ class ParameterGrid:
 
     def points(self, start: int, stop: int) -> dict[str, Any]:
         """Return the parameters of points ``start`` to ``stop`` (half-open) as arrays, one per parameter."""
-        indices = np.unravel_index(np.arange(start, stop), self.shape)
-        return {name: np.asarray(getattr(self, name))[at] for name, at in zip(PARAMETERS, indices, strict=True)}
+        return {name: np.asarray(getattr(self, name))[at] for name, at in self.indices(start, stop).items()}
+
+    def indices(self, start: int, stop: int) -> dict[str, Any]:
+        """Return, of points ``start`` to ``stop`` (half-open), which value each parameter takes: int64 arrays."""
+        return dict(zip(PARAMETERS, np.unravel_index(np.arange(start, stop), self.shape), strict=True))
 
     def document(self) -> dict[str, list[float] | list[int]]:
         """Return the grid as plain JSON values; ``ParameterGrid(**document)`` gives it back."""

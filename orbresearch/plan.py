@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,8 +28,8 @@ from orbresearch.sessions.series import Series, content_hash
 
 INDEX_DIGITS = 10
 MAX_CHUNK_ROWS = 100_000
-CHUNK_TICK_VISITS = 1_200_000_000  # a chunk's ticks × backtests: about a second of the scan on one core
 _MOST = 2**63 - 1
+_inputs: WeakKeyDictionary[Sessions, dict[int, tuple[Ranges, Input]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,17 @@ class Input:
     series: Series
     ranges: Any  # RANGES array
     source: str = ""
+    _breakouts: dict[int, Any] = field(default_factory=dict, repr=False)
+
+    def breakouts(self, reach: int) -> Any:
+        """Return int32 links from each tick to the next breakout, ``reach`` increments beyond an edge; made once."""
+        from orbresearch.kernels.records import link_breakouts
+
+        if reach not in self._breakouts:
+            links = np.zeros(self.series.pointers[-1], np.int32)
+            link_breakouts(self.series.columns["price"], self.ranges, reach, links)
+            self._breakouts[reach] = links
+        return self._breakouts[reach]
 
     @cached_property
     def ranges_hash(self) -> str:
@@ -123,9 +136,28 @@ def _digest(*parts: object) -> str:
     return content_hash(json.dumps([RESULTS_VERSION, *parts], sort_keys=True).encode())[:16]
 
 
-def backtest_ids(run_id: str, first: int, rows: int) -> list[str]:
-    """Return the ids of a run's backtests ``first`` to ``first + rows``: the run's id and the index, fixed width."""
-    return [f"{run_id}-{index:0{INDEX_DIGITS}d}" for index in range(first, first + rows)]
+def backtest_ids(run_id: str, first: int, rows: int) -> Any:
+    """Return the ids of a run's backtests ``first`` to ``first + rows`` as a pyarrow string array.
+
+    An id is the run's id and the index, fixed width, so that ids sort as the run does.
+
+    Examples
+    --------
+    >>> backtest_ids("0123456789abcdef", 9, 2).to_pylist()
+    ['0123456789abcdef-0000000009', '0123456789abcdef-0000000010']
+    """
+    import pyarrow as pa
+
+    prefix = np.frombuffer(f"{run_id}-".encode(), np.uint8)
+    width = len(prefix) + INDEX_DIGITS
+    text = np.empty((rows, width), np.uint8)
+    text[:, : len(prefix)] = prefix
+    left = np.arange(first, first + rows)
+    for column in range(width - 1, len(prefix) - 1, -1):
+        left, digit = np.divmod(left, 10)
+        text[:, column] = digit + ord("0")
+    offsets = np.arange(rows + 1, dtype=np.int32) * width
+    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
 def parse_backtest_id(backtest_id: str) -> tuple[str, int]:
@@ -177,15 +209,25 @@ def make_plan(
     rules = (rules or Rules()).resolve(bars=kinds.pop())
     inputs = tuple(_input(item, int(duration), grid, rules) for item in loaded.values() for duration in durations)
     _warn_of_spans(loaded)
-    ticks = max(len(item.series.columns["time"]) for item in inputs)
-    chunk_rows = int(np.clip(CHUNK_TICK_VISITS // max(ticks, 1), 16, MAX_CHUNK_ROWS))
-    return Plan(inputs, grid, rules, chunk_rows, loaded)
+    return Plan(inputs, grid, rules, _chunk_rows(grid), loaded)
+
+
+def _chunk_rows(grid: ParameterGrid) -> int:
+    """Return how many backtests a chunk holds: whole stop distances where they fit, because those share the most."""
+    block = prod(grid.shape[1:])
+    return MAX_CHUNK_ROWS // block * block if block <= MAX_CHUNK_ROWS else MAX_CHUNK_ROWS
 
 
 def _input(sessions: Sessions, duration: int, grid: ParameterGrid, rules: Rules) -> Input:
-    ranges = find_ranges(sessions, duration)
+    """Return the input of a ticker and duration; made once, so that whatever hangs on it is prepared once."""
+    known = _inputs.setdefault(sessions, {})
+    if duration not in known:
+        ranges = find_ranges(sessions, duration)
+        item = Input(sessions.ticker, duration, sessions.series, ranges.table, sessions.source)
+        known[duration] = ranges, item
+    ranges, item = known[duration]
     check_input(sessions.ticker, sessions.series, ranges, grid, rules)
-    return Input(sessions.ticker, duration, sessions.series, ranges.table, sessions.source)
+    return item
 
 
 def check_input(ticker: str, series: Series, ranges: Ranges, grid: ParameterGrid, rules: Rules) -> None:
@@ -207,19 +249,38 @@ def check_input(ticker: str, series: Series, ranges: Ranges, grid: ParameterGrid
 
 
 def _check_sums(ticker: str, series: Series, table: Any, grid: ParameterGrid, costs: Costs) -> None:
-    """Refuse a run whose sum of squared returns (1e-16) could pass 2**63; a trade loses the day's span at most."""
+    """Refuse a run whose sums could pass 2**63: of squared returns (1e-16), or of a day's profit times 1e8."""
+    most = max(grid.stop_count_limit)
+    returns = worst_returns(series, table, most, costs)
+    if (returns * table["first_price"] * costs.q).max() > _MOST or (returns**2).sum() > _MOST:
+        day = series.labels[table["session"][int(returns.argmax())]]
+        wrong = f"{ticker}'s squared returns could pass 2**63 with {most} stops a day (on {day})"
+        raise BadInput("stop_count_limit", wrong, "give a smaller one, or fewer sessions")
+
+
+def worst_returns(series: Series, table: Any, most_stops: int, costs: Costs) -> Any:
+    """Return a bound of each tradable session's absolute return, 1e-8: a trade loses the day's span at the most.
+
+    Parameters
+    ----------
+    series : Series
+    table : RANGES array
+    most_stops : int
+        Largest stop count, and so the most trades of a day.
+    costs : Costs
+
+    Returns
+    -------
+    float64 array, shape (T,)
+    """
     price = series.columns["price"]
     edges = np.stack([table["first_tick"] - 1, table["last_tick"] + 1], axis=1).ravel()
     ends = np.append(price, price[-1])  # reduceat wants every index inside
     high = np.maximum(np.maximum.reduceat(ends, edges)[::2], table["high"]).astype(float)
     low = np.minimum(np.minimum.reduceat(ends, edges)[::2], table["low"])
-    trades = np.minimum(max(grid.stop_count_limit), table["last_tick"] - table["first_tick"] + 1)
+    trades = np.minimum(most_stops, table["last_tick"] - table["first_tick"] + 1)
     worst = trades * ((high - low) * costs.q + max(costs.trade, costs.limit_trade))
-    returns = worst / (table["first_price"] * float(costs.q)) * 1e8 + 1
-    if (worst * 1e8).max() > _MOST or (returns**2).sum() > _MOST:
-        day = series.labels[table["session"][int(returns.argmax())]]
-        wrong = f"{ticker}'s squared returns could pass 2**63 with {max(grid.stop_count_limit)} stops a day (on {day})"
-        raise BadInput("stop_count_limit", wrong, "give a smaller one, or fewer sessions")
+    return worst / (table["first_price"] * float(costs.q)) * 1e8 + 1
 
 
 def _warn_of_spans(loaded: Mapping[str, Sessions]) -> None:
@@ -240,12 +301,10 @@ def run_points(grid: ParameterGrid, chunk_point: int, rows: int, increment_nanos
 
     Distances become increments by an exact integer ceiling, at least 1.
     """
-    found = grid.points(chunk_point, chunk_point + rows)
     points = np.empty((rows, 4), np.int64)
-    for column, name in enumerate(found):
+    for column, (name, at) in enumerate(grid.indices(chunk_point, chunk_point + rows).items()):
+        values: Any = getattr(grid, name)
         if name in ("stop_distance", "limit_distance"):
-            values = {value: to_increments(value, increment_nanos) for value in getattr(grid, name)}
-            points[:, column] = [values[value] for value in found[name].tolist()]
-        else:
-            points[:, column] = found[name]
+            values = [to_increments(value, increment_nanos) for value in values]
+        points[:, column] = np.array(values, np.int64)[at]
     return points

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orbresearch.analysis.grids import compute_sums, fill_arguments
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid
 from orbresearch.plan import Chunk, Input, Plan, backtest_ids, make_plan, run_points
 from orbresearch.rules import NANOS, Rules, find_costs
-from orbresearch.schema import EXIT_REASONS, RESULTS, SUMS, TRADE
+from orbresearch.schema import EXIT_REASONS, RESULTS, TRADE
 from orbresearch.sessions.dataset import Sessions
 
 if TYPE_CHECKING:
@@ -49,14 +50,14 @@ def compute_rows(run_id: str, item: Input, grid: ParameterGrid, rules: Rules, ch
 
     points = run_points(grid, chunk.point, chunk.rows, item.series.increment_nanos)
     costs = find_costs(rules, item.series.increment_nanos)
-    sums = _simulate(item, points, rules)
+    sums = compute_sums(item, grid, rules, chunk)
     values = np.empty((chunk.rows, len(COLUMNS)))
     per_dollar = NANOS / item.series.increment_nanos
     finish_rows(sums, len(item.ranges), per_dollar * costs.q, per_dollar, values)
     columns = {
         "backtest_id": backtest_ids(run_id, chunk.first, chunk.rows),
-        "run_id": np.repeat(run_id, chunk.rows),
-        "ticker": np.repeat(item.ticker, chunk.rows),
+        "run_id": pa.repeat(run_id, chunk.rows),
+        "ticker": pa.repeat(item.ticker, chunk.rows),
         "range_duration": np.full(chunk.rows, item.duration, np.int32),
         "sessions": np.full(chunk.rows, len(item.ranges), np.int64),
         "sessions_traded": sums["traded"],
@@ -66,30 +67,13 @@ def compute_rows(run_id: str, item: Input, grid: ParameterGrid, rules: Rules, ch
         **grid.points(chunk.point, chunk.point + chunk.rows),
         **{name: values[:, i] for i, name in enumerate(COLUMNS)},
     }
-    arrays = [pa.array(columns[f.name], f.type, from_pandas=True) for f in RESULTS]
+    arrays = [
+        columns[f.name]
+        if isinstance(columns[f.name], pa.Array)
+        else pa.array(columns[f.name], f.type, from_pandas=True)
+        for f in RESULTS
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=RESULTS)
-
-
-def _simulate(item: Input, points: Any, rules: Rules) -> Any:
-    """Run the grid kernel; return SUMS, one per point."""
-    from orbresearch.kernels.grid import simulate_grid
-
-    costs = find_costs(rules, item.series.increment_nanos)
-    sums = np.zeros(len(points), SUMS)
-    room = int(min((item.ranges["last_tick"] - item.ranges["first_tick"]).max() + 1, points[:, 1].max()))
-    scratch = np.zeros(room, TRADE)
-    ticks = tuple(item.series.columns.values())
-    fill = fill_arguments(rules, item.series.increment_nanos)
-    arguments = *ticks, item.ranges, points, *fill, costs.q, costs.trade, costs.limit_trade, scratch, sums
-    simulate_grid(*arguments)
-    return sums
-
-
-def fill_arguments(rules: Rules, increment_nanos: int) -> tuple[int, bool]:
-    """Return the kernels' (reach, level): increments beyond the edge that open a position, and how it is filled."""
-    level = rules.fill == "level"
-    tick = -(-round(rules.tick_size * NANOS) // increment_nanos)
-    return (max(1, tick) if level else 1), level
 
 
 def _resolved(item: Input, points: Any) -> Any:

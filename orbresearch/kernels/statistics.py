@@ -7,7 +7,7 @@ from typing import Any
 
 from orbresearch.kernels._jit import jit
 from orbresearch.kernels._wide import scaled_variance
-from orbresearch.kernels.grid import divide_half_even
+from orbresearch.kernels.scan import divide_half_even
 
 ANNUAL = math.sqrt(252.0)
 RETURN_UNIT = 1e8

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from orbresearch.analysis.performance import compute_rows
 from orbresearch.errors import Corrupt
 from orbresearch.grid import ParameterGrid
@@ -105,12 +103,6 @@ def describe_services(services: Services) -> dict[str, str]:
 
 def warm_up() -> None:
     """Load the compiled kernels, so that the first chunk need not wait for them."""
-    from orbresearch.kernels.grid import simulate_grid
-    from orbresearch.kernels.statistics import COLUMNS, finish_rows
-    from orbresearch.schema import RANGES, SUMS, TICKS, TRADE
+    from orbresearch.kernels.warm import warm_kernels
 
-    ticks = tuple(np.zeros(0, kind) for kind in TICKS.values())
-    points, sums = np.zeros((0, 4), np.int64), np.zeros(0, SUMS)
-    arguments = *ticks, np.zeros(0, RANGES), points, 1, False, 1, 0, 0, np.zeros(1, TRADE), sums
-    simulate_grid(*arguments)
-    finish_rows(sums, 1, 100.0, 100.0, np.zeros((0, len(COLUMNS))))
+    warm_kernels()

@@ -71,6 +71,15 @@ class Series:
         return b"".join(self.columns[name][at].tobytes() for name in TICKS)
 
     @cached_property
+    def records(self) -> tuple[Any, Any]:
+        """Return (higher, lower): int32 links from each tick to the next higher and the next lower price."""
+        from orbresearch.kernels.records import link_records
+
+        higher, lower = (np.empty(self.pointers[-1], np.int32) for _ in range(2))
+        link_records(self.columns["price"], self.pointers, higher, lower)
+        return higher, lower
+
+    @cached_property
     def session_hashes(self) -> list[str]:
         """Return the content hash of each session's payload."""
         return [content_hash(self.payload(session)) for session in range(len(self))]

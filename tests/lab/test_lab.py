@@ -91,7 +91,7 @@ def test_priority_work_and_the_reaper_run_while_every_slot_computes(lab):
 
 
 def test_a_killed_worker_loses_nothing(lab, monkeypatch):
-    monkeypatch.setattr(planning, "CHUNK_TICK_VISITS", 100_000_000)
+    monkeypatch.setattr(planning, "MAX_CHUNK_ROWS", 16)
     sessions = orb.synthetic_sessions(30, seed=11)
     grid = orb.ParameterGrid(orb.frange(0.1, 2, 0.1), [1, 2], [30, 60], range(1, 9))
     run = lab.submit(sessions, grid, range_duration=300)
@@ -252,9 +252,9 @@ def test_a_closed_lab_says_that_it_is_closed(tmp_path, monkeypatch, sessions):
 
 def test_a_run_begun_in_other_chunks_is_continued_in_those(lab, monkeypatch):
     sessions = orb.synthetic_sessions(34, seed=17)
-    monkeypatch.setattr(planning, "CHUNK_TICK_VISITS", 1)
+    monkeypatch.setattr(planning, "MAX_CHUNK_ROWS", 5)
     first = lab.submit(sessions, GRID, range_duration=300).wait()
-    monkeypatch.setattr(planning, "CHUNK_TICK_VISITS", 10**12)
+    monkeypatch.setattr(planning, "MAX_CHUNK_ROWS", 10**6)
     again = lab.submit(sessions, GRID, range_duration=300).wait()
     assert again.run_id == first.run_id
     same(again.results(), orb.run_grid(sessions, GRID, 300))

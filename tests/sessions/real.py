@@ -45,6 +45,7 @@ def raw(folder: Path, name: str, ticker: str) -> dict[str, np.ndarray]:
     return columns
 
 
+@_remember
 def bounds(day) -> tuple[int, int]:
     """Return a session's open and close by exchange_calendars, UTC epoch seconds."""
     return int(calendar().session_open(day).timestamp()), int(calendar().session_close(day).timestamp())

@@ -16,7 +16,7 @@ VIX, UPRO, EQKER = "vix_1min_2023_2026", "upro_1min_2020", "eqker_1min_2019_24ti
 FAKE, IMPERIAL = "FAKE_qqq_1min_2025", "imperial_1min_2026_530tickers"
 MINUTES, SECONDS = "lean_minute_trades_dev", "lean_second_trades_dev"
 TICKS, QUOTES, GREEKS = "lean_tick_trades_dev", "lean_second_quotes_dev", "greeks_spy_0dte_10s_2025_dev"
-UNDERLYING = (("price", "underlying"),)
+EPOCH = pd.Timestamp(0, tz="UTC")
 
 #: file, ticker, options, sessions
 FILES = [
@@ -27,7 +27,7 @@ FILES = [
     (VIX, "VIX", {}, 756),
     (UPRO, "UPRO", {}, 231),
     (EQKER, "AAPL", {}, 5),
-    (EQKER, "UGA", {}, 5),
+    (EQKER, "UGA", {"bar": 60}, 5),
     (EQKER, "TSLA", {"stamp": "end"}, 5),
     (FAKE, "QQQ", {}, 44),
     (IMPERIAL, "A", {}, 10),
@@ -67,26 +67,35 @@ def test_no_observation_lies_outside_a_session(name, ticker, options, count, mar
         assert (np.diff(time) > 0).all()
 
 
-@pytest.mark.parametrize("point", [(0.05, 3, 0, 0.1), (0.3, 2, 60, 1.0), (2.0, 1, 300, 5.0), (0.01, 50, 1, 0.02)])
+RUNS = [
+    (300, "auto", (0.05, 3, 0, 0.1)),
+    (1800, "seen", (0.3, 2, 60, 1.0)),
+    (3600, "level", (2.0, 1, 300, 5.0)),
+    (60, "auto", (0.01, 8, 1, 0.02)),
+]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=str)
 @pytest.mark.parametrize(("name", "ticker", "options", "count"), FILES, ids=IDS)
-def test_no_trade_happens_outside_a_session(name, ticker, options, count, point, market_data):
+def test_no_trade_happens_outside_a_session(name, ticker, options, count, run, market_data):
     found = real.load(market_data, name, ticker, **options)
-    stop, stop_count, cooloff, limit = point
-    for duration, fill in ((300, "auto"), (1800, "seen"), (3600, "level")):
-        one = run_backtest(found, duration, stop, stop_count, cooloff, limit, Rules(fill=fill))
-        start = organize_opening_range_data(found, duration)["trading_start"]
-        assert len(one.trades) == one.stats["trades"] > 0
-        assert one.trades["exit_reason"].isin(["limit", "stop", "close"]).all()
-        for day, trades in one.trades.groupby("session"):
-            opened, closed = real.bounds(day)
-            entries, exits = (trades[f"{what}_time"].map(pd.Timestamp.timestamp).to_numpy() for what in ("entry", "exit"))
-            assert entries.min() >= start[day] >= opened + duration
-            assert exits.max() <= closed
-            assert (exits >= entries).all()
-            rest = entries[1:] - exits[:-1]
-            assert (rest >= max(1, cooloff)).all()
-            assert (trades["exit_reason"][:-1] == "stop").all()
-            assert (trades["exit_reason"] == "stop").sum() <= stop_count
+    duration, fill, (stop, stop_count, cooloff, limit) = run
+    one = run_backtest(found, duration, stop, stop_count, cooloff, limit, Rules(fill=fill))
+    start = organize_opening_range_data(found, duration)["trading_start"]
+    trades = one.trades
+    assert len(trades) == one.stats["trades"] > 0
+    entries, exits = ((trades[f"{what}_time"] - EPOCH) // pd.Timedelta(seconds=1) for what in ("entry", "exit"))
+    opened, closed = (trades["session"].map(lambda day, i=i: real.bounds(day)[i]) for i in (0, 1))
+    assert (entries >= opened + duration).all()
+    assert (entries >= trades["session"].map(start)).all()
+    assert (exits >= entries).all()
+    assert (exits <= closed).all()
+    again = trades["session"].eq(trades["session"].shift())
+    assert (entries - exits.shift() >= max(1, cooloff))[again].all()
+    assert (trades["exit_reason"].shift() == "stop")[again].all()
+    stops = (trades["exit_reason"] == "stop").groupby(trades["session"]).sum()
+    assert stops.max() <= stop_count
+    assert trades["exit_reason"].isin(["limit", "stop", "close"]).all()
 
 
 FAULTS = [
@@ -101,13 +110,13 @@ FAULTS = [
     (SPY_EXT, "SPY", "note: 6,173 rows before the open, dropped"),
     (VIX, "VIX", "severe: 431 zero prices, dropped"),
     (VIX, "VIX", "note: bars are stamped at their end; stamps were moved back by 60 s"),
-    (VIX, "VIX", "notable: 1,409 rows in trading hours of 22 days on which the exchange .* is closed, dropped"),
+    (VIX, "VIX", "notable: 1,409 rows in trading hours of 22 days on which .* closed"),
     (VIX, "VIX", "note: 458 rows on days without a session, dropped"),
     (VIX, "VIX", "notable: 37 rows in sessions without a usable price, dropped"),
     (VIX, "VIX", "notable: 103 rows after the early close of 8 half-days, dropped"),
     (VIX, "VIX", "notable: 108 sessions begin late, the latest 420 s after the open"),
     (VIX, "VIX", "note: 13,363 gaps of more than a minute"),
-    (UPRO, "UPRO", "notable: 15 rows in trading hours of 2 days on which the exchange .* is closed, dropped"),
+    (UPRO, "UPRO", "notable: 15 rows in trading hours of 2 days on which .* closed"),
     (UPRO, "UPRO", "note: 115 rows on days without a session, dropped"),
     (UPRO, "UPRO", "notable: time jumps back 1 time in the file; rows were sorted"),
     (UPRO, "UPRO", "notable: 19 sessions begin late, the latest 4140 s after the open"),
@@ -140,7 +149,7 @@ def test_the_report_raises_no_alarm_about_a_market_file(name, market_data):
 
 
 def placed(folder, name, ticker, shift=0):
-    """Return the rows' times (starts of bars), the New York day of each, and a function that says where its close is."""
+    """Return the rows' times (starts of bars), the New York day of each, and that day's close (-1: no session)."""
     time = real.raw(folder, name, ticker)["timestamp_utc"] - shift
     days = pd.to_datetime(time, unit="s", utc=True).tz_convert("America/New_York").tz_localize(None).normalize()
     closes = {day: real.bounds(day)[1] for day in days.unique() if real.calendar().is_session(day)}
@@ -228,6 +237,12 @@ def test_minutes_without_a_trade_stay_empty(market_data):
         expected += ((raw["timestamp_utc"] >= opened) & (raw["timestamp_utc"] < closed)).sum()
     assert found.columns["first_of_bar"].sum() == expected
     assert expected < 0.7 * 390 * len(found)
+
+
+def test_a_ticker_too_thin_to_show_how_long_its_bars_are_is_refused_with_the_fix(market_data):
+    with pytest.raises(BadInput, match=r"UGA: bars are mostly 120 s apart, .*; give bar= in seconds"):
+        real.load(market_data, EQKER, "UGA")
+    assert real.load(market_data, EQKER, "UGA", bar=60).columns["first_of_bar"].sum() == 388
 
 
 def test_a_session_that_begins_after_the_opening_range_is_not_traded(market_data):

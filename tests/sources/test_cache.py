@@ -1,4 +1,4 @@
-"""cached_data/: what is there is not read again, what is damaged is noticed and made anew, nothing appears by halves."""
+"""cached_data/: what is there is not read again, what is damaged is made anew, nothing appears by halves."""
 
 import json
 import logging

@@ -136,7 +136,7 @@ def test_there_is_nothing_to_earn_with_breakouts(seed):
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, True, "3", None])
 def test_what_is_no_number_of_sessions_is_refused(count):
-    with pytest.raises(BadInput, match="n_sessions: .* is no number of sessions; give 1 or more"):
+    with pytest.raises(BadInput, match=r"n_sessions: .* is no number of sessions; give 1 or more"):
         synthetic_sessions(count)
 
 

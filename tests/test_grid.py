@@ -1,0 +1,209 @@
+"""Parameters: exact in decimal, in the order of the run, and refused by name and value where they are none."""
+
+import itertools
+import pickle
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from orbresearch import ParameterGrid, frange, seed_grid
+from orbresearch.errors import BadInput, NotBuilt
+
+GOOD = {"stop_distance": 0.5, "stop_count_limit": 3, "stop_cooloff_period": 60, "limit_distance": 2}
+DISTANCES, COUNTS = ("stop_distance", "limit_distance"), ("stop_count_limit", "stop_cooloff_period")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((0.1, 0.4, 0.1), (0.1, 0.2, 0.3)),
+        ((0.1, 2, 0.1), tuple(round(i / 10, 1) for i in range(1, 20))),
+        ((0, 1, 0.25), (0.0, 0.25, 0.5, 0.75)),
+        ((0.05, 0.2, 0.05), (0.05, 0.1, 0.15)),
+        ((1, 1.0001, 0.0001), (1.0,)),
+        ((-0.2, 0.11, 0.1), (-0.2, -0.1, 0.0, 0.1)),
+        ((0.07, 0.1, 0.01), (0.07, 0.08, 0.09)),
+        ((1, 2, 5), (1.0,)),
+        (("0.1", "0.3", "0.1"), (0.1, 0.2)),
+        ((Decimal("0.1"), 0.3, np.float64(0.1)), (0.1, 0.2)),
+    ],
+)
+def test_a_range_of_decimals_is_exact_and_half_open(arguments, expected):
+    assert frange(*arguments) == expected
+
+
+def test_a_long_range_does_not_drift():
+    found = frange(0, 1000, 0.001)
+    assert len(found) == 1_000_000
+    assert found[123_456] == 123.456
+    assert found[-1] == 999.999
+
+
+@pytest.mark.parametrize("arguments", [(1, 1, 0.1), (2, 1, 0.1), (0.3, 0.3, 0.1)])
+def test_a_range_that_ends_where_it_begins_is_empty(arguments):
+    assert frange(*arguments) == ()
+    with pytest.raises(BadInput, match="stop_distance: an empty list; give at least one value"):
+        ParameterGrid(**{**GOOD, "stop_distance": frange(*arguments)})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (0, 1, 0),
+        (0, 1, -0.1),
+        (0, float("nan"), 0.1),
+        (float("inf"), 1, 0.1),
+        (0, 1, float("inf")),
+        ("a", 1, 0.1),
+        (None, 1, 0.1),
+        (True, 2, 0.1),
+    ],
+)
+def test_what_is_no_range_is_refused(arguments):
+    with pytest.raises(BadInput, match=r"frange: .* is no range; give finite numbers and a step above 0"):
+        frange(*arguments)
+
+
+def test_the_seed_grid_has_9747_points():
+    grid = seed_grid()
+    assert len(grid) == 9747
+    assert grid.shape == (19, 3, 9, 19)
+    assert grid.stop_distance[:3] == (0.1, 0.2, 0.3)
+    assert grid.stop_distance[-1] == 1.9
+    assert grid.stop_count_limit == (1, 2, 3)
+    assert grid.stop_cooloff_period == (30, 60, 90, 120, 150, 180, 210, 240, 270)
+    assert grid.limit_distance == tuple(map(float, range(1, 20)))
+
+
+def test_the_last_parameter_is_the_fastest():
+    grid = ParameterGrid([0.1, 0.2], [1, 2], [30, 60], [1, 2, 3])
+    points = [tuple(point.values()) for point in grid]
+    assert points == list(itertools.product([0.1, 0.2], [1, 2], [30, 60], [1.0, 2.0, 3.0]))
+    assert list(next(iter(grid))) == list(GOOD)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 24), (5, 6), (7, 19), (23, 24), (4, 4)])
+def test_any_stretch_of_points_is_that_of_the_whole(start, stop):
+    grid = ParameterGrid([0.1, 0.2], [1, 2], [30, 60], [1, 2, 3])
+    found = grid.points(start, stop)
+    expected = list(grid)[start:stop]
+    assert {name: column.tolist() for name, column in found.items()} == {
+        name: [point[name] for point in expected] for name in GOOD
+    }
+
+
+def test_values_keep_the_order_in_which_they_were_given():
+    assert ParameterGrid([0.5, 0.1], 1, 0, 1).stop_distance == (0.5, 0.1)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [1, 2],
+        (1.0, 2.0),
+        range(1, 3),
+        np.array([1, 2]),
+        np.array([1.0, 2.0]),
+        pd.Series([1, 2]),
+        (i for i in (1, 2)),
+        {1: "a", 2: "b"},
+        [np.int64(1), np.float64(2.0)],
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_values_may_come_in_anything_that_can_be_walked(given):
+    given = list(given)
+    grid = ParameterGrid(given, given, given, given)
+    assert grid == ParameterGrid([1.0, 2.0], [1, 2], [1, 2], [1.0, 2.0])
+    assert {type(value) for name in DISTANCES for value in getattr(grid, name)} == {float}
+    assert {type(value) for name in COUNTS for value in getattr(grid, name)} == {int}
+
+
+def test_a_single_value_counts_as_one():
+    assert len(ParameterGrid(**GOOD)) == 1
+    assert ParameterGrid(Decimal("0.1"), np.int64(1), 2.0, np.float32(1)).shape == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+@pytest.mark.parametrize(
+    "bad",
+    [0, 0.0, -0.1, 1e-10, float("nan"), float("inf"), -float("inf"), True, "0.1", b"1", 1j, np.True_, Decimal("NaN")],
+    ids=repr,
+)
+def test_a_distance_that_is_none_is_refused_by_name_and_value(name, bad):
+    shown = repr(bad.item() if isinstance(bad, np.generic) else bad)
+    for given in (bad, [1.0, bad], np.array([bad]) if isinstance(bad, float) else [bad]):
+        with pytest.raises(BadInput) as refused:
+            ParameterGrid(**{**GOOD, name: given})
+        assert refused.value.what == name
+        assert shown in refused.value.wrong
+        assert refused.value.fix == "give dollars above 0"
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize(
+    "bad", [-1, 1.5, float("nan"), float("inf"), True, "3", 2**31, 1e300, 10**400], ids=lambda bad: str(bad)[:9]
+)
+def test_a_count_that_is_none_is_refused_by_name_and_value(name, bad):
+    for given in (bad, [1, bad]):
+        with pytest.raises(BadInput) as refused:
+            ParameterGrid(**{**GOOD, name: given})
+        assert refused.value.what == name
+        assert repr(bad) in refused.value.wrong
+
+
+def test_no_stop_is_no_number_of_stops_but_no_pause_is_a_pause():
+    with pytest.raises(BadInput, match=r"stop_count_limit: 0 is not from 1 to 2147483647; give 1 or more"):
+        ParameterGrid(**{**GOOD, "stop_count_limit": 0})
+    assert ParameterGrid(**{**GOOD, "stop_cooloff_period": 0}).stop_cooloff_period == (0,)
+    assert ParameterGrid(**{**GOOD, "stop_cooloff_period": 2**31 - 1}).stop_cooloff_period == (2**31 - 1,)
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+@pytest.mark.parametrize("huge", [1e300, 10**400], ids=["1e300", "10**400"])
+def test_a_distance_beyond_all_measure_is_refused_by_name(name, huge):
+    with pytest.raises(BadInput, match=rf"^{name}: "):
+        ParameterGrid(**{**GOOD, name: huge})
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("empty", [[], (), np.array([]), range(0), {}], ids=repr)
+def test_an_empty_list_is_refused_by_name(name, empty):
+    with pytest.raises(BadInput, match=f"^{name}: an empty list; give at least one value"):
+        ParameterGrid(**{**GOOD, name: empty})
+
+
+@pytest.mark.parametrize("given", [None, [None], [2, None]])
+def test_no_limit_is_not_built_yet_and_says_so(given):
+    with pytest.raises(NotBuilt, match=r"^limit_distance: None \(no limit\) is not built yet"):
+        ParameterGrid(**{**GOOD, "limit_distance": given})
+
+
+@pytest.mark.parametrize("name", [name for name in GOOD if name != "limit_distance"])
+def test_none_is_no_value_of_the_other_parameters(name):
+    for given in (None, [None]):
+        with pytest.raises(BadInput, match=f"^{name}: None") as refused:
+            ParameterGrid(**{**GOOD, name: given})
+        assert not isinstance(refused.value, NotBuilt)
+        assert "limit" not in refused.value.wrong
+
+
+def test_a_refusal_survives_pickling():
+    with pytest.raises(BadInput) as refused:
+        ParameterGrid(**{**GOOD, "stop_distance": -1})
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert str(again) == str(refused.value) == "stop_distance: -1 is not above 0; give dollars above 0"
+
+
+def test_a_grid_is_its_document():
+    grid = seed_grid()
+    assert ParameterGrid(**grid.document()) == grid
+    assert pickle.loads(pickle.dumps(grid)) == grid
+    assert hash(ParameterGrid(**grid.document())) == hash(grid)
+
+
+def test_a_grid_is_frozen():
+    with pytest.raises(AttributeError):
+        seed_grid().stop_distance = (1.0,)

@@ -1,0 +1,375 @@
+"""A run, planned: everything bad is refused before any work, the id is the work's, chunks cover it exactly once."""
+
+import itertools
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from orbresearch import ParameterGrid, Rules, load_sessions, plan, run_grid, seed_grid, synthetic_sessions
+from orbresearch.errors import BadInput
+from orbresearch.plan import backtest_ids, make_plan, parse_backtest_id, run_points
+from tests.sources import market
+
+GRID = ParameterGrid([0.1, 0.2, 0.3], [1, 2], [30, 60], [0.5, 1, 2])
+BARS, PRICES = load_sessions(market.bars(), "TEST"), load_sessions(market.prices(), "TEST")
+OTHER = load_sessions(market.prices(ticker="OTHER", seed=9), "OTHER")
+FIRST, HALF_DAY, LAST = market.DAYS
+
+
+def together(*sessions):
+    return {one.ticker: one for one in sessions}
+
+
+def planned(sessions=PRICES, grid=GRID, durations=300, rules=None):
+    """Plan a run; what several tickers warn of is tested apart."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return make_plan(sessions, grid, durations, rules)
+
+
+# Chunks and ids
+
+
+@pytest.mark.parametrize("rows", [1, 5, 16, 36, 37, 1000])
+@pytest.mark.parametrize("durations", [300, [300, 600, 900]])
+@pytest.mark.parametrize("sessions", [PRICES, together(PRICES, OTHER)], ids=["one", "two"])
+def test_chunks_cover_every_backtest_once_and_never_cross_inputs(rows, durations, sessions):
+    whole = replace(planned(sessions, durations=durations), chunk_rows=rows)
+    chunks = list(whole.chunks())
+    assert [i for chunk in chunks for i in range(chunk.first, chunk.first + chunk.rows)] == list(range(len(whole)))
+    for chunk in chunks:
+        assert 1 <= chunk.rows <= rows
+        assert chunk.first == chunk.input * len(GRID) + chunk.point
+        assert chunk.point + chunk.rows <= len(GRID)
+    assert {chunk.input for chunk in chunks} == set(range(len(whole.inputs)))
+
+
+def test_inputs_go_ticker_by_ticker_duration_by_duration():
+    whole = planned(together(PRICES, OTHER), durations=[900, 300])
+    assert [(item.ticker, item.duration) for item in whole.inputs] == [
+        ("TEST", 900),
+        ("TEST", 300),
+        ("OTHER", 900),
+        ("OTHER", 300),
+    ]
+    assert (whole.tickers, whole.durations, len(whole)) == (("TEST", "OTHER"), (900, 300), 4 * len(GRID))
+
+
+def test_a_chunk_is_smaller_where_there_are_more_ticks(monkeypatch):
+    grid = seed_grid()
+    monkeypatch.setattr(plan, "CHUNK_TICK_VISITS", 5_000_000)
+    few, many = planned(BARS, grid), planned(PRICES, grid)
+    assert len(many.inputs[0].series.columns["time"]) > len(few.inputs[0].series.columns["time"])
+    assert 16 <= many.chunk_rows < few.chunk_rows
+    monkeypatch.setattr(plan, "CHUNK_TICK_VISITS", 0)
+    assert planned(BARS, grid).chunk_rows == 16
+    monkeypatch.setattr(plan, "CHUNK_TICK_VISITS", 10**15)
+    assert planned(BARS, grid).chunk_rows == plan.MAX_CHUNK_ROWS
+
+
+def test_ids_are_of_fixed_width_and_sort_as_the_run():
+    whole = planned(durations=[300, 600])
+    ids = backtest_ids(whole.run_id, 0, len(whole))
+    assert ids == sorted(ids)
+    assert len(set(ids)) == len(whole)
+    assert {len(name) for name in ids} == {16 + 1 + 10}
+    assert re.fullmatch("[0-9a-f]{16}", whole.run_id)
+    table = run_grid(PRICES, GRID, [300, 600])
+    assert table["backtest_id"].tolist() == ids
+    assert set(table["run_id"]) == {whole.run_id}
+
+
+def test_an_id_names_its_run_and_its_place():
+    run_id = planned().run_id
+    for index in (0, 7, 9_999_999_999):
+        assert parse_backtest_id(backtest_ids(run_id, index, 1)[0]) == (run_id, index)
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "abc", "-", "0123456789abcdef", "0123456789abcdef-1", "0123456789abcdef-000000000x", 5, None]
+)
+def test_what_is_no_id_is_refused(bad):
+    with pytest.raises(BadInput, match=r"backtest_id: .* is no id"):
+        parse_backtest_id(bad)
+
+
+def test_more_backtests_than_ids_have_digits_for_are_refused():
+    values = list(range(1, 401))
+    grid = ParameterGrid(values, values, values, values)  # 2.56e10
+    with pytest.raises(BadInput, match=r"25,?600,?000,?000|10,?000,?000,?000"):
+        planned(PRICES, grid, 300)
+
+
+# Identity
+
+
+def changed(column, row=100, by=0.01):
+    frame = market.prices()
+    frame.loc[row, column] += by
+    return load_sessions(frame, "TEST")
+
+
+CHANGES = {
+    "another price": {"sessions": changed("price")},
+    "another second": {"sessions": changed("timestamp_utc", by=1)},
+    "another ticker": {"sessions": load_sessions(market.prices(ticker="TEST2"), "TEST2")},
+    "a session less": {"sessions": PRICES.between(HALF_DAY)},
+    "another increment": {"sessions": load_sessions(market.prices(), "TEST", increment=0.005)},
+    "another duration": {"durations": 301},
+    "one duration more": {"durations": [300, 600]},
+    "durations in another order": {"durations": [600, 300]},
+    "another stop": {"grid": ParameterGrid([0.1, 0.2, 0.31], [1, 2], [30, 60], [0.5, 1, 2])},
+    "stops in another order": {"grid": ParameterGrid([0.2, 0.1, 0.3], [1, 2], [30, 60], [0.5, 1, 2])},
+    "another count": {"grid": ParameterGrid([0.1, 0.2, 0.3], [1, 3], [30, 60], [0.5, 1, 2])},
+    "another cool-off": {"grid": ParameterGrid([0.1, 0.2, 0.3], [1, 2], [30, 61], [0.5, 1, 2])},
+    "another limit": {"grid": ParameterGrid([0.1, 0.2, 0.3], [1, 2], [30, 60], [0.5, 1])},
+    "another commission": {"rules": Rules(commission=0.0005)},
+    "another slippage": {"rules": Rules(slippage=0.005)},
+    "another fill": {"rules": Rules(fill="level")},
+    "another tick size": {"rules": Rules(fill="level", tick_size=0.05)},
+    "one ticker more": {"sessions": together(PRICES, OTHER)},
+    "tickers in another order": {"sessions": together(OTHER, PRICES)},
+    "bars": {"sessions": BARS},
+    "bars along another path": {"sessions": BARS.other_path()},
+    "bars read as closes": {"sessions": load_sessions(market.bars(), "TEST", bar=0)},
+}
+
+
+def test_everything_that_decides_a_number_makes_another_run():
+    ids = {"the plain run": planned().run_id}
+    ids |= {what: planned(**arguments).run_id for what, arguments in CHANGES.items()}
+    twins = [(a, b) for a, b in itertools.combinations(ids, 2) if ids[a] == ids[b]]
+    assert twins == []
+
+
+def same_work(tmp_path):
+    """Yield the plain run's work, said in other ways."""
+    frame = market.prices()
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet", index=False)
+    yield "from a CSV file", {"sessions": load_sessions(tmp_path / "b.csv", "TEST")}
+    yield "from Parquet", {"sessions": load_sessions(str(tmp_path / "a.parquet"), "TEST")}
+    yield "from the cache", {"sessions": load_sessions(tmp_path / "a.parquet", "TEST")}
+    yield "past the cache", {"sessions": load_sessions(tmp_path / "a.parquet", "TEST", cache=False)}
+    yield "descending", {"sessions": load_sessions(frame.iloc[::-1], "TEST")}
+    yield "shuffled", {"sessions": load_sessions(frame.sample(frac=1, random_state=1), "TEST")}
+    yield "in milliseconds", {"sessions": load_sessions(frame.assign(timestamp_utc=frame.timestamp_utc * 1000), "TEST")}
+    yield "with more columns", {"sessions": load_sessions(frame.assign(volume=5, note="x"), "TEST")}
+    wide = pd.concat([frame, market.prices(("2024-07-08",)), market.prices(("2024-06-28",))])
+    yield "a stretch of more", {"sessions": load_sessions(wide, "TEST", start=FIRST, end=LAST)}
+    yield "a stretch taken later", {"sessions": load_sessions(wide, "TEST").between(FIRST, LAST)}
+    yield "as a mapping", {"sessions": {"TEST": PRICES}}
+    yield "durations in a list", {"durations": [300]}
+    yield "durations of numpy", {"durations": np.int64(300)}
+    yield (
+        "a grid of other kinds",
+        {"grid": ParameterGrid(np.array(GRID.stop_distance), (1, 2.0), range(30, 90, 30), [0.5, 1.0, 2])},
+    )
+    yield "the rules said", {"rules": Rules()}
+    yield "what auto decides said", {"rules": Rules(fill="seen", slippage=0.0)}
+    yield "whole numbers", {"rules": Rules(commission=0, slippage=0)}
+
+
+def test_the_same_work_has_the_same_id_however_it_is_said(tmp_path):
+    expected = planned().run_id
+    assert {what: planned(**arguments).run_id == expected for what, arguments in same_work(tmp_path)} == {
+        what: True for what, _ in same_work(tmp_path)
+    }
+
+
+def test_the_size_of_chunks_is_not_part_of_the_id(monkeypatch):
+    expected = planned().run_id
+    monkeypatch.setattr(plan, "CHUNK_TICK_VISITS", 1)
+    small = planned()
+    assert small.chunk_rows == 16
+    assert small.run_id == expected
+
+
+def test_the_id_is_the_same_on_any_machine():
+    """Whoever makes this fail has changed every id there is: raise RESULTS_VERSION or STAGING_VERSION, and say so."""
+    found = planned(synthetic_sessions(2, seed=1)).run_id
+    assert found == planned(synthetic_sessions(2, seed=1)).run_id
+    assert found == "12b39550e23efecb"
+
+
+def test_the_family_is_the_question_without_the_prices():
+    plain = planned()
+    longer = planned(load_sessions(market.prices((*market.DAYS, "2024-07-08")), "TEST"))
+    assert longer.run_id != plain.run_id
+    assert longer.family == plain.family
+    assert planned(OTHER).family != plain.family
+    assert planned(durations=600).family != plain.family
+
+
+def test_a_plan_can_be_looked_at_before_it_runs():
+    shown = repr(planned(together(PRICES, OTHER), durations=[300, 600], rules=Rules(commission=0.0005)))
+    for part in ("144 backtests in 4 chunks", "TEST, OTHER", "300, 600 s", "seen fills", "0.0005"):
+        assert part in shown
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    "bad", [0, -300, 300.5, float("nan"), "300", "12", True, None, [300.7], [True], ["300"], [300, 0], [None]]
+)
+def test_a_duration_that_is_none_is_refused_by_name(bad):
+    with pytest.raises(BadInput, match=r"^range_duration: "):
+        planned(durations=bad)
+
+
+def test_a_duration_without_any_or_twice_the_same_is_refused():
+    with pytest.raises(BadInput, match="range_duration: empty"):
+        planned(durations=[])
+    with pytest.raises(BadInput, match=r"range_duration: \[300, 600, 300\] names a duration twice"):
+        planned(durations=[300, 600, 300])
+
+
+@pytest.mark.parametrize("duration", [23_400, 23_401, 10**9])
+def test_a_range_longer_than_the_session_is_refused_with_both_numbers(duration):
+    with pytest.raises(BadInput, match=f"{duration} s is not shorter than TEST's longest session of 23400 s"):
+        planned(durations=duration)
+
+
+def test_a_range_longer_than_a_half_day_leaves_that_day_out():
+    whole = planned(durations=14_400)
+    assert len(whole.inputs[0].ranges) == 2
+    with pytest.raises(BadInput, match="longest session of 12600 s"):
+        planned(PRICES.between(HALF_DAY, HALF_DAY), durations=14_400)
+
+
+@pytest.mark.parametrize(("duration", "nearest"), [(90, 120), (59, 60), (1, 60), (301, 300)])
+def test_a_range_of_no_whole_bars_is_refused_with_one_that_is(duration, nearest):
+    wrong = f"{duration} s is no whole number of TEST's 60 s bars; give a multiple of 60, such as {nearest}$"
+    with pytest.raises(BadInput, match=f"range_duration: {wrong}"):
+        planned(BARS, durations=duration)
+    assert planned(PRICES, durations=duration).durations == (duration,)
+
+
+def test_no_tradable_session_is_refused_with_the_reasons():
+    late = market.prices()
+    since = late["timestamp_utc"] - late["timestamp_utc"].map(lambda time: max(o for o in OPENS if o <= time))
+    with pytest.raises(
+        BadInput, match=r"TEST: no tradable session for a range of 300 s \(2024-07-02: no obs.* in the op"
+    ):
+        planned(load_sessions(late[since > 400], "TEST"))
+    with pytest.raises(BadInput, match=r"no tradable session .*2024-07-03: no observation after the opening range"):
+        planned(load_sessions(late[since < 200], "TEST"))
+
+
+OPENS = [market.opened(day) for day in market.DAYS]
+
+
+def test_one_ticker_without_a_tradable_session_is_named_among_others():
+    empty = load_sessions(market.prices((FIRST,), ticker="EMPTY").iloc[:20], "EMPTY")
+    with pytest.raises(BadInput, match=r"^ticker EMPTY: no tradable session"):
+        planned(together(PRICES, empty))
+
+
+@pytest.mark.parametrize("name", ["stop_distance", "limit_distance"])
+@pytest.mark.parametrize("huge", [21_474_836.48, 1e9, 1e18, 10**30])
+def test_a_distance_beyond_int32_increments_is_refused_by_name_and_value(name, huge):
+    values = {"stop_distance": 1, "stop_count_limit": 1, "stop_cooloff_period": 1, "limit_distance": 1, name: [1, huge]}
+    with pytest.raises(BadInput, match=rf"^{name}: .* dollars are beyond int32 increments of 0\.01") as refused:
+        planned(grid=ParameterGrid(**values))
+    assert str(float(huge)) in refused.value.wrong
+
+
+def test_the_largest_distance_that_int32_holds_is_computed():
+    whole = planned(grid=ParameterGrid(21_474_836.47, 1, 0, 21_474_836.47))
+    assert run_points(whole.grid, 0, 1, 10_000_000).tolist() == [[2**31 - 1, 1, 0, 2**31 - 1]]
+    assert run_grid(PRICES, whole.grid)["stops"].tolist() == [0]
+
+
+def wild(days):
+    """Return sessions that jump between one dollar and 1,001 every second: 100,000 per cent to lose in each trade."""
+    frame = market.prices(days, ticker="WILD", step=1)
+    return load_sessions(frame.assign(price=np.where(frame.index % 2, 1001.0, 1.0)), "WILD")
+
+
+def test_squares_that_could_pass_2_to_63_are_refused_with_the_day():
+    grid = ParameterGrid(1, [1, 100], 1, 2000)
+    with pytest.raises(
+        BadInput, match=r"stop_count_limit: .*squared returns could pass 2\*\*63 with 100 stops a day \(on 2024"
+    ):
+        planned(wild(market.DAYS), grid)
+
+
+def test_squares_that_cannot_pass_2_to_63_are_computed():
+    table = run_grid(PRICES, ParameterGrid(0.01, 30, 0, 50))
+    assert table["stops"].item() > 50
+    assert np.isfinite(table["sharpe_ratio"]).all()
+
+
+def test_costs_count_for_what_squares_could_be():
+    assert planned(rules=Rules(commission=1.0)).rules.commission == 1.0
+    with pytest.raises(BadInput, match=r"2\*\*63"):
+        planned(rules=Rules(commission=1e7))
+
+
+def test_bars_and_prices_are_refused_in_one_run():
+    closes = load_sessions(market.bars(ticker="OTHER"), "OTHER", bar=0)
+    with pytest.raises(BadInput, match="sessions: some tickers are bars and some are prices; submit them as two runs"):
+        planned(together(BARS, closes))
+    assert len(planned(together(PRICES, closes)).inputs) == 2
+
+
+def test_several_tickers_warn_of_the_span_of_their_prices():
+    cheap = load_sessions(market.prices(ticker="CHEAP").assign(price=lambda found: found.price / 10), "CHEAP")
+    with pytest.warns(
+        UserWarning, match=r"distances are in dollars, but prices span 10\.\d\d \(CHEAP\) to 10\d\.\d\d \(TEST\)"
+    ):
+        make_plan(together(PRICES, cheap), GRID)
+
+
+def test_one_ticker_warns_of_nothing():
+    assert len(make_plan(PRICES, GRID, [300, 600])) == 2 * len(GRID)  # warnings are errors here
+
+
+@pytest.mark.parametrize("bad", [{"stop_distance": 1}, None, [0.1], "grid"])
+def test_what_is_no_grid_is_refused(bad):
+    with pytest.raises(BadInput, match=f"grid: a {type(bad).__name__}; give an orb.ParameterGrid"):
+        make_plan(PRICES, bad)
+
+
+@pytest.mark.parametrize(
+    "bad", [{}, "SPY", None, [PRICES], {"SPY": market.prices()}, market.prices()], ids=lambda b: type(b).__name__
+)
+def test_what_is_no_sessions_is_refused(bad):
+    with pytest.raises(BadInput, match="sessions: "):
+        make_plan(bad, GRID)
+
+
+@pytest.mark.parametrize("bad", [{"commission": 0.1}, "default", 0.0005])
+def test_what_is_no_rules_is_refused(bad):
+    with pytest.raises(BadInput, match="rules: "):
+        make_plan(PRICES, GRID, 300, bad)
+
+
+def test_rules_are_resolved_in_a_plan():
+    assert (planned(PRICES).rules.fill, planned(PRICES).rules.slippage) == ("seen", 0.0)
+    assert (planned(BARS).rules.fill, planned(BARS).rules.slippage) == ("level", 0.01)
+
+
+# Points
+
+
+@pytest.mark.parametrize(("first", "rows"), [(0, 36), (5, 7), (35, 1)])
+def test_points_become_increments_by_an_exact_ceiling(first, rows):
+    expected = [
+        [
+            round(p["stop_distance"] * 1000),
+            p["stop_count_limit"],
+            p["stop_cooloff_period"],
+            round(p["limit_distance"] * 1000),
+        ]
+        for p in list(GRID)[first : first + rows]
+    ]
+    assert run_points(GRID, first, rows, 1_000_000).tolist() == expected
+    fine = ParameterGrid([0.07, 0.071, 0.0001], 1, 0, 1)
+    assert run_points(fine, 0, 3, 10_000_000)[:, 0].tolist() == [7, 8, 1]
