@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from orbresearch.errors import BadInput, NotBuilt
-from orbresearch.rules import to_nanos
+from orbresearch.rules import MOST_DOLLARS, to_nanos
 from orbresearch.schema import PARAMETERS
 
 
@@ -29,7 +29,10 @@ def frange(start: float, stop: float, step: float) -> tuple[float, ...]:
     >>> frange(.1, .4, .1)
     (0.1, 0.2, 0.3)
     """
-    first, end, by = (Decimal(str(value)) for value in (start, stop, step))
+    try:
+        first, end, by = (Decimal(str(value)) for value in (start, stop, step))
+    except InvalidOperation:
+        first = end = by = Decimal("NaN")
     if not (first.is_finite() and end.is_finite() and by.is_finite()) or by <= 0:
         raise BadInput("frange", f"({start}, {stop}, {step}) is no range", "give finite numbers and a step above 0")
     count = max(0, math.ceil((end - first) / by))
@@ -111,23 +114,23 @@ def seed_grid() -> ParameterGrid:
     )
 
 
-def _values(name: str, given: object) -> list[object]:
+def _values(name: str, given: object) -> list[Any]:
     """Return a parameter's values as a list: a single value counts as one."""
-    if given is None:
-        fix = "this version computes backtests with a limit only; give dollars above 0"
-        raise NotBuilt(name, "None (no limit) is not built yet", fix)
     values = list(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else [given]
     if not values:
         raise BadInput(name, "an empty list", "give at least one value")
-    return [value.item() if isinstance(value, np.generic) else value for value in values]
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    if name == "limit_distance" and any(value is None for value in values):
+        fix = "this version computes backtests with a limit only; give dollars above 0"
+        raise NotBuilt(name, "None (no limit) is not built yet", fix)
+    return values
 
 
 def _distances(name: str, given: object) -> tuple[float, ...]:
     found = []
     for value in _values(name, given):
-        if value is None:
-            _values(name, None)
-        if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)) or not math.isfinite(value):
+        number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+        if not number or value != value or not abs(value) < MOST_DOLLARS:
             raise BadInput(name, f"{value!r} is no number of dollars", "give dollars above 0")
         if to_nanos(float(value)) <= 0:
             raise BadInput(name, f"{value!r} is not above 0", "give dollars above 0")
@@ -138,8 +141,9 @@ def _distances(name: str, given: object) -> tuple[float, ...]:
 def _counts(name: str, given: object, least: int) -> tuple[int, ...]:
     found = []
     for value in _values(name, given):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        whole = int(value) if number else None  # type: ignore[call-overload]
+        number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+        number = number and not isinstance(value, bool)
+        whole = int(value) if number else None
         if whole is None or whole != value:
             raise BadInput(name, f"{value!r} is no whole number", f"give whole numbers of {least} or more")
         if not least <= whole <= 2**31 - 1:

@@ -23,7 +23,7 @@ from orbresearch.grid import ParameterGrid
 from orbresearch.rules import Costs, Rules, find_costs, to_increments
 from orbresearch.schema import RESULTS_VERSION
 from orbresearch.sessions.dataset import Sessions
-from orbresearch.sessions.ranges import Ranges, find_ranges
+from orbresearch.sessions.ranges import Ranges, check_duration, find_ranges
 from orbresearch.sessions.series import Series, content_hash
 
 INDEX_DIGITS = 10
@@ -195,14 +195,27 @@ def make_plan(
     BadInput
         Whatever cannot be computed, by name, with what would be right.
     """
-    loaded = {sessions.ticker: sessions} if isinstance(sessions, Sessions) else dict(sessions)
-    durations = [range_duration] if isinstance(range_duration, (int, np.integer)) else list(range_duration)
+    loaded = {sessions.ticker: sessions} if isinstance(sessions, Sessions) else sessions
+    if not isinstance(loaded, Mapping) or not all(isinstance(item, Sessions) for item in loaded.values()):
+        raise BadInput("sessions", f"a {type(sessions).__name__}", "give Sessions, or a mapping of ticker to Sessions")
+    loaded = dict(loaded)
+    alone = isinstance(range_duration, (str, bytes)) or not isinstance(range_duration, Iterable)
+    durations: list[Any] = [range_duration] if alone else list(range_duration)  # type: ignore[arg-type]
     if not loaded or not durations:
         raise BadInput("sessions" if not loaded else "range_duration", "empty", "give at least one")
+    for item in loaded.values():
+        for duration in durations:
+            check_duration(item, duration)  # before int(): it takes True, "12" and 300.7
     if len(set(durations)) < len(durations):
         raise BadInput("range_duration", f"{durations} names a duration twice", "give each once")
     if not isinstance(grid, ParameterGrid):
         raise BadInput("grid", f"a {type(grid).__name__}", "give an orb.ParameterGrid")
+    if rules is not None and not isinstance(rules, Rules):
+        raise BadInput("rules", f"a {type(rules).__name__}", "give orb.Rules(...)")
+    most = 10**INDEX_DIGITS
+    if len(loaded) * len(durations) * len(grid) > most:
+        wrong = f"{len(loaded) * len(durations) * len(grid):,} backtests are more than a run's {most:,}"
+        raise BadInput("grid", wrong, "submit it in parts")
     kinds = {item.is_bars for item in loaded.values()}
     if len(kinds) > 1:
         raise BadInput("sessions", "some tickers are bars and some are prices", "submit them as two runs")

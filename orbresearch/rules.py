@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields, replace
 
 from orbresearch.errors import BadInput, NotBuilt
 
 NANOS = 1_000_000_000  # dollars are counted in 1e-9 wherever they must be exact
+MOST_DOLLARS = 1e36  # above any price; keeps whole 1e-9 finite
 _CHOICES = {
     "fill": ("auto", "level", "seen"),
     "side": ("both", "long", "short", "opening_bar"),
@@ -83,6 +83,10 @@ class Rules:
                 raise BadInput("slippage", f"{self.slippage!r} is no amount", "give dollars per share, or 'auto'")
         else:
             _require_dollars("slippage", self.slippage, least=0.0)
+        for name in ("commission", "slippage", "tick_size", "entry_buffer"):  # 0 and 0.0 are the same rule, and id
+            given = getattr(self, name)
+            if isinstance(given, (int, float)):
+                object.__setattr__(self, name, float(given))
         defaults = {field.name: field.default for field in fields(self)}
         for name in _NOT_BUILT:
             if getattr(self, name) != defaults[name]:
@@ -103,7 +107,7 @@ class Rules:
 
 
 def _require_dollars(name: str, value: object, least: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < least:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < MOST_DOLLARS:
         at_least = "above 0" if least > 0 else "0 or more"
         raise BadInput(name, f"{value!r} is not dollars {at_least}", f"give a number {at_least}")
 

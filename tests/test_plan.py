@@ -60,21 +60,17 @@ def test_inputs_go_ticker_by_ticker_duration_by_duration():
     assert (whole.tickers, whole.durations, len(whole)) == (("TEST", "OTHER"), (900, 300), 4 * len(GRID))
 
 
-def test_a_chunk_is_smaller_where_there_are_more_ticks(monkeypatch):
-    grid = seed_grid()
-    monkeypatch.setattr(plan, "CHUNK_TICK_VISITS", 5_000_000)
-    few, many = planned(BARS, grid), planned(PRICES, grid)
-    assert len(many.inputs[0].series.columns["time"]) > len(few.inputs[0].series.columns["time"])
-    assert 16 <= many.chunk_rows < few.chunk_rows
-    monkeypatch.setattr(plan, "CHUNK_TICK_VISITS", 0)
-    assert planned(BARS, grid).chunk_rows == 16
-    monkeypatch.setattr(plan, "CHUNK_TICK_VISITS", 10**15)
-    assert planned(BARS, grid).chunk_rows == plan.MAX_CHUNK_ROWS
+def test_a_chunk_holds_whole_stop_distances_where_they_fit(monkeypatch):
+    assert planned(grid=seed_grid()).chunk_rows == 100_000 // 513 * 513
+    monkeypatch.setattr(plan, "MAX_CHUNK_ROWS", 1100)
+    assert planned(grid=seed_grid()).chunk_rows == 1026
+    monkeypatch.setattr(plan, "MAX_CHUNK_ROWS", 500)
+    assert planned(grid=seed_grid()).chunk_rows == 500
 
 
 def test_ids_are_of_fixed_width_and_sort_as_the_run():
     whole = planned(durations=[300, 600])
-    ids = backtest_ids(whole.run_id, 0, len(whole))
+    ids = backtest_ids(whole.run_id, 0, len(whole)).to_pylist()
     assert ids == sorted(ids)
     assert len(set(ids)) == len(whole)
     assert {len(name) for name in ids} == {16 + 1 + 10}
@@ -184,9 +180,9 @@ def test_the_same_work_has_the_same_id_however_it_is_said(tmp_path):
 
 def test_the_size_of_chunks_is_not_part_of_the_id(monkeypatch):
     expected = planned().run_id
-    monkeypatch.setattr(plan, "CHUNK_TICK_VISITS", 1)
+    monkeypatch.setattr(plan, "MAX_CHUNK_ROWS", 1)
     small = planned()
-    assert small.chunk_rows == 16
+    assert small.chunk_rows == 1
     assert small.run_id == expected
 
 

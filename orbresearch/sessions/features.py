@@ -37,6 +37,6 @@ def session_features(sessions: Sessions) -> Any:
     frame["atr"] = true_range.shift().rolling(ATR_SESSIONS).mean()
     nearer = np.minimum(frame["open"] - frame["low"], frame["high"] - frame["open"])
     frame["stretch"] = nearer.shift().rolling(STRETCH_SESSIONS).mean()
-    frame["weekday"] = frame.index.weekday
+    frame["weekday"] = frame.index.day_of_week
     frame["observations"] = np.diff(sessions.pointers)
     return frame

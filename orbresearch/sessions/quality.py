@@ -57,6 +57,7 @@ def tabulate(counts: dict[str, Any], labels: Any, pointers: Any, time: Any, leng
     """
     table = pd.DataFrame(counts, index=pd.DatetimeIndex(labels.astype("datetime64[ns]"), name="session"))
     table["observations"] = np.diff(pointers)
+    time = time.astype(np.int64)
     table["first"], table["last"] = time[pointers[:-1]], time[pointers[1:] - 1]
     table["early_end"] = lengths - table["last"].to_numpy()
     gap = np.diff(time, prepend=time[:1])
@@ -149,6 +150,9 @@ def _about_the_times(table: Any, facts: dict[str, Any]) -> Iterable[tuple[str, s
     early = int((table["early_end"] > max(120, 2 * facts["bar_seconds"])).sum())
     if early:
         yield "notable", f"{_many(early, 'session')} without prices in the last two minutes"
+    at_close = int((table["early_end"] == 0).sum()) if facts["bar_seconds"] else 0
+    if at_close:
+        yield "note", f"{_many(at_close, 'bar')} at the close: only the open counts, as the print at the close"
     gaps = int(table["gaps"].sum())
     if gaps:
         day, longest = table["longest_gap"].idxmax(), int(table["longest_gap"].max())

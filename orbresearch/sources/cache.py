@@ -49,15 +49,20 @@ def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
         sessions = replace(sessions, fingerprint=content_hash(repr(parts).encode()))
     folder = cache_folder(cached_data, sessions.ticker, sessions.fingerprint)
     folder.mkdir(parents=True, exist_ok=True)
-    old = _read_manifest(folder)
-    known = {} if old is None else dict(zip(old["labels"], old["hashes"], strict=True))
     for i, label in enumerate(map(str, sessions.schedule.labels)):
         path = folder / f"{label}.parquet"
-        if known.get(label) != hashes[i] or not path.is_file():
+        if not _is_whole(path, hashes[i]):
             _write_session(path, sessions.observations(i))
-    if old is None or old["hashes"] != hashes:
-        _write(folder / "manifest.json", json.dumps(_manifest(sessions, hashes)).encode())
+    _write(folder / "manifest.json", json.dumps(_manifest(sessions, hashes)).encode())
     return sessions
+
+
+def _is_whole(path: Path, expected: str) -> bool:
+    """Return whether a session file is there and holds what it should."""
+    try:
+        return _read_session(path, expected) is not None
+    except Corrupt:
+        return False
 
 
 def load_cached(

@@ -75,7 +75,7 @@ def read_times(column: Any, tz: str | None, what: str) -> Any:
     if pa.types.is_dictionary(kind):
         return read_times(column.cast(kind.value_type), tz, what)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _from_numbers(column.to_numpy(), what)
+        return _from_numbers(column.to_numpy(zero_copy_only=False), what)
     if pa.types.is_timestamp(kind):
         return _from_stamps(column.to_pandas(), tz, what)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view":
@@ -107,7 +107,7 @@ def _from_stamps(stamps: Any, tz: str | None, what: str) -> Any:
         try:
             ambiguous = np.zeros(len(stamps), bool)  # the hour that comes twice is the later one: no session lies there
             stamps = stamps.dt.tz_localize(tz, ambiguous=ambiguous, nonexistent="shift_forward")
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, IndexError) as error:
             raise BadInput("tz", f"{tz!r}: {error}", 'give a name such as "America/New_York"') from None
     seconds = stamps.dt.tz_convert("UTC").dt.tz_localize(None).dt.floor("s").to_numpy().astype("datetime64[s]")
     found = seconds.astype(np.int64)
@@ -123,7 +123,10 @@ def _from_text(column: Any, tz: str | None, what: str) -> Any:
     if len(text) and text.str.fullmatch(r"[0-9]+(\.[0-9]*)?").all():
         whole = text.str.fullmatch(r"[0-9]+").all()
         return _from_numbers(text.astype("int64" if whole else "float64").to_numpy(), what)
-    zoned = text.str.contains(r"(?:Z|[+-]\d{2}:?\d{2})$", regex=True)
+    numeric = text.str.fullmatch(r"[0-9]+(\.[0-9]*)?").to_numpy(bool)
+    if numeric.any():
+        _refuse(~numeric if numeric[0] else numeric, text.to_numpy(), what)
+    zoned = text.str.contains(r"(?:Z|[T ]\d{2}[\d:.]*[+-]\d{2}(?::?\d{2})?)$", regex=True)
     if zoned.any() and not zoned.all():
         row = int((zoned != zoned.iloc[0]).to_numpy().argmax())
         raise BadInput(
@@ -140,7 +143,8 @@ def _refuse(bad: Any, values: Any, what: str) -> None:
     """Raise about the first row that cannot be a time."""
     if bad.any():
         row = int(bad.argmax())
-        wrong = f"row {row} is {values[row]!r}, which cannot be a time between 1990 and 2100"
+        value = values[row].item() if isinstance(values[row], (np.integer, np.floating)) else values[row]
+        wrong = f"row {row} is {value!r}, which cannot be a time between 1990 and 2100"
         raise BadInput(what, wrong, "give epoch numbers, timestamps or ISO text (2024-03-26T13:30:00Z)")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -117,9 +118,7 @@ def load_sessions(
     tickers = [ticker] if isinstance(ticker, str) else list(ticker)
     if not tickers or not all(isinstance(name, str) and name for name in tickers):
         raise BadInput("ticker", f"{ticker!r} names none", "give a ticker, or a list of them")
-    nanos = None if increment is None else to_nanos(increment)
-    if nanos is not None and nanos <= 0:
-        raise BadInput("increment", f"{increment!r} is not above 0", "give dollars, such as .01")
+    nanos = None if increment is None else _increment_nanos(increment)
     loader = _Loader(source, reading, path, nanos, cache)
     found = {name: loader.load(name, start, end) for name in tickers}
     return found[ticker] if isinstance(ticker, str) else found
@@ -148,7 +147,7 @@ class _Loader:
             found = None
         if found is None:
             found = save_sessions(self.cached_data, replace(self.read(ticker), fingerprint=fingerprint))
-        return found.between(start, end)
+        return replace(found.between(start, end), source=self.where)
 
     def fingerprint(self, ticker: str) -> str:
         """Return the hash of source, options and content under which a ticker is cached."""
@@ -165,12 +164,20 @@ class _Loader:
         return build_sessions(rows, schedule, self.path, self.nanos, self.where)
 
 
+def _increment_nanos(increment: Any) -> int:
+    number = isinstance(increment, (int, float)) and not isinstance(increment, bool)
+    if not number or not 1e-9 <= increment < 1e9:  # NaN is in no interval
+        raise BadInput("increment", f"{increment!r} is no amount above 0", "give dollars, such as .01")
+    return to_nanos(increment)
+
+
 def _date(name: str, given: Any) -> Any:
     """Return a date-like argument as datetime64[D], None as None."""
     if given is None:
         return None
+    text = str(given)[:10]
     try:
-        found: Any = np.datetime64(str(given)[:10], "D")
+        found: Any = np.datetime64(text if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else "NaT", "D")
     except ValueError:
         found = np.datetime64("NaT")
     if np.isnat(found):

@@ -45,6 +45,8 @@ def synthetic_sessions(
     >>> len(synthetic_sessions(3, seed=1))
     3
     """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise BadInput("seed", f"{seed!r} is no seed", "give a whole number of 0 or more")
     schedule = synthetic_schedule(n_sessions, start)
     time, price = synthetic_prices(schedule, seed)
     rows = Rows(ticker, time, price)
@@ -57,10 +59,20 @@ def synthetic_schedule(n_sessions: int, start: str) -> Schedule:
     """Return the first ``n_sessions`` sessions of XNYS on or after a date."""
     if isinstance(n_sessions, bool) or not isinstance(n_sessions, (int, np.integer)) or n_sessions < 1:
         raise BadInput("n_sessions", f"{n_sessions!r} is no number of sessions", "give 1 or more")
-    first = np.datetime64(start, "D")
+    first = _first_day(start)
     year = int(first.astype("datetime64[Y]").astype(int)) + 1970
     schedule = load_schedule(DEFAULT_CALENDAR, year, year + int(n_sessions) // 245 + 1).between(first)
     return schedule.between(None, schedule.labels[n_sessions - 1])
+
+
+def _first_day(start: Any) -> Any:
+    try:
+        first = np.datetime64(start, "D")
+    except ValueError:
+        first = np.datetime64("NaT")
+    if np.isnat(first):
+        raise BadInput("start", f"{start!r} is no date", "give e.g. 2024-01-02")
+    return first
 
 
 def synthetic_prices(schedule: Schedule, seed: int) -> tuple[Any, Any]:

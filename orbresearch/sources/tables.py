@@ -127,7 +127,7 @@ def _read_parquet(path: Path) -> Any:
 
     try:
         return pq.read_table(path)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise BadInput(
             f"file {path}", f"no readable Parquet ({str(error).splitlines()[0]})", "check the file"
         ) from None
@@ -143,7 +143,7 @@ def _read_csv(path: Path, columns: Mapping[str, str] | None) -> Any:
     options = csv.ConvertOptions(column_types=text, strings_can_be_null=False)
     try:
         return csv.read_csv(path, convert_options=options)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # OSError: packed, but not as its name says
         raise BadInput(f"file {path}", f"no readable CSV ({str(error).splitlines()[0]})", "check the file") from None
 
 
@@ -155,8 +155,16 @@ def _from_frame(frame: Any, columns: Mapping[str, str] | None) -> Any:
     own = dict(columns or {}).get("timestamp_utc", "timestamp_utc")
     if own not in frame.columns and isinstance(frame.index, pd.DatetimeIndex):
         frame = frame.rename_axis(index=own).reset_index()
-    known = {*(columns or {}).values(), "timestamp_utc", "ticker", "price", "open", "high", "low", "close", "volume"}
-    return pa.Table.from_pandas(frame[[name for name in frame.columns if name in known]], preserve_index=False)
+    wanted = list(name_columns([str(name) for name in frame.columns], columns, "DataFrame").values())
+    chosen = frame[wanted]
+    twice = [name for name in wanted if list(chosen.columns).count(name) > 1]
+    if twice:
+        raise BadInput("DataFrame", f"it has several columns {twice[0]!r}", "give each name once")
+    try:
+        return pa.Table.from_pandas(chosen, preserve_index=False)
+    except pa.ArrowException as error:
+        wrong = "; ".join(map(str, reversed(error.args)))  # the column, then the value
+        raise BadInput("DataFrame", wrong, "give columns of one kind of value") from None
 
 
 def read_rows(prices: PriceTable, ticker: str, reading: Reading) -> Rows:

@@ -200,8 +200,8 @@ def test_rows_stand_in_the_order_of_the_run():
 def test_the_size_of_chunks_changes_no_bit(sessions, rules, monkeypatch):
     grid = ParameterGrid([0.3, 0.05, 0.11], [1, 3, 2], [0, 60], [0.2, 0.5, 20])
     whole = run_grid(sessions, grid, [300, 900], rules)
-    monkeypatch.setattr(plan, "CHUNK_TICK_VISITS", 1)
-    assert plan.make_plan(sessions, grid, [300, 900], rules).chunk_rows == 16
+    monkeypatch.setattr(plan, "MAX_CHUNK_ROWS", 5)
+    assert plan.make_plan(sessions, grid, [300, 900], rules).chunk_rows == 5
     pd.testing.assert_frame_equal(run_grid(sessions, grid, [300, 900], rules), whole, check_exact=True)
 
 
