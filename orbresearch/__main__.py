@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _SHOWN = (
     "backtest_id",
+    "range_duration",
     "stop_distance",
     "stop_count_limit",
     "stop_cooloff_period",
@@ -27,7 +29,14 @@ _SHOWN = (
     "average_holding_period",
 )
 _OTHER = ("profit_other_path", "sharpe_other_path")
-_RANKED = ("backtest_id", "risk_adjusted_win_rate", "backtest_profit", "stop_distance", "stop_count_limit")
+_RANKED = (
+    "backtest_id",
+    "range_duration",
+    "risk_adjusted_win_rate",
+    "backtest_profit",
+    "stop_distance",
+    "stop_count_limit",
+)
 
 
 _NONE = "  none: no resolved backtest has 30 traded sessions; all rows are in the store all the same"
@@ -88,6 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _act(options: argparse.Namespace) -> None:
     from orbresearch.lab import daemon
+    from orbresearch.settings import read_settings
 
     if options.action == "run":
         run_job(options)
@@ -99,7 +109,7 @@ def _act(options: argparse.Namespace) -> None:
     elif daemon.down(options.env_file):
         print("lab is down; results stay in the store")
     else:
-        print("no lab is up in this home folder")
+        print(f"no lab is up in the home folder {read_settings(options.env_file).home}")
 
 
 def run_job(options: argparse.Namespace) -> None:
@@ -114,6 +124,8 @@ def run_job(options: argparse.Namespace) -> None:
     with orb.Lab(n_workers=options.workers, env_file=options.env_file) as lab:
         run = lab.submit_plan(plan)
         run.wait()
+        if not run.complete:
+            raise KeyboardInterrupt
         show(run, sessions, options, lab.settings.home)
 
 
@@ -146,7 +158,9 @@ def show(run: Run, sessions: Sessions, options: argparse.Namespace, home: Path) 
     """Print the best backtests, the user's own ranking, and where rows and picture are."""
     import pandas as pd
 
-    best = run.best(options.best)
+    with warnings.catch_warnings():  # that none is best is said below
+        warnings.simplefilter("ignore")
+        best = run.best(options.best)
     pd.set_option("display.width", 250, "display.max_columns", 30, "display.precision", 4)
     print(f"\nbest by Sharpe ratio, {run.conditions()}:")
     print(

@@ -18,6 +18,8 @@ KNOWN = {
     "ORB_HOME": "folder that holds cached_data/ and results.sqlite",
     "ORB_ENV_FILE": "a file of KEY=VALUE lines that is read before the environment",
 }
+_REDIS = ("REDIS_PORT", "REDIS_PASSWORD", "REDIS_TLS")
+_DB = ("DB_USERNAME", "DB_PASSWORD", "DB_NAME", "DB_TABLE", "DB_PORT", "DB_TLS")
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
 
@@ -142,6 +144,7 @@ def _find_home(named: str | None) -> Path:
 def _read_redis(found: Mapping[str, str]) -> RedisSettings:
     endpoint = found.get("REDIS_ENDPOINT") or None
     if endpoint is None:
+        _refuse_without("REDIS_ENDPOINT", _REDIS, found, "for the embedded server")
         return RedisSettings()
     port, password = _port(found, "REDIS_PORT", 6379), found.get("REDIS_PASSWORD") or None
     return RedisSettings(endpoint, port, password, _flag(found, "REDIS_TLS"))
@@ -151,6 +154,7 @@ def _read_store(found: Mapping[str, str], home: Path) -> StoreSettings:
     sqlite = home / "results.sqlite"
     endpoint = found.get("DB_ENDPOINT") or None
     if endpoint is None:
+        _refuse_without("DB_ENDPOINT", _DB, found, "for SQLite")
         return StoreSettings(sqlite)
     missing = [name for name in ("DB_USERNAME", "DB_PASSWORD", "DB_NAME") if name not in found]
     if missing:
@@ -165,6 +169,13 @@ def _read_store(found: Mapping[str, str], home: Path) -> StoreSettings:
         found.get("DB_TABLE") or "results",
         _flag(found, "DB_TLS"),
     )
+
+
+def _refuse_without(main: str, others: tuple[str, ...], found: Mapping[str, str], instead: str) -> None:
+    """Refuse settings that would have no effect because the one they belong to is missing."""
+    given = [name for name in others if found.get(name)]
+    if given:
+        raise BadInput(main, f"not set, but {', '.join(given)}", f"set it too, or unset the others {instead}")
 
 
 def _port(found: Mapping[str, str], name: str, default: int) -> int:
@@ -193,5 +204,8 @@ def _read_env_file(path: Path) -> dict[str, str]:
         key, equals, value = text.partition("=")
         if not equals:
             raise BadInput(f"env file {path}, line {number}", "has no '='", "write KEY=VALUE")
-        found[key.strip()] = value.strip()
+        name, known = key.strip(), ("REDIS_ENDPOINT", "DB_ENDPOINT", *_REDIS, *_DB, *KNOWN)
+        if name.startswith(("REDIS_", "DB_", "ORB_")) and name not in known:
+            raise BadInput(f"env file {path}, line {number}", f"{name} is not known", f"known are {', '.join(known)}")
+        found[name] = value.strip()
     return found

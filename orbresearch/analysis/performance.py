@@ -193,6 +193,8 @@ def run_backtest(
     grid = ParameterGrid(stop_distance, stop_count_limit, stop_cooloff_period, limit_distance)
     if len(grid) != 1:
         raise BadInput("run_backtest", f"{len(grid)} parameter sets", "give one value each, or use run_grid")
+    if np.ndim(range_duration) != 0:
+        raise BadInput("range_duration", f"{range_duration!r}", "give one number of seconds, or use run_grid")
     plan = make_plan(sessions, grid, range_duration, rules)
     return backtest_of(plan.run_id, plan.inputs[0], plan.grid, plan.rules, Chunk(0, 1, 0, 0))
 
@@ -222,6 +224,7 @@ def _title(item: Input, rules: Rules, row: Any) -> str:
     cost = f"commission {rules.commission:g}, slippage {rules.slippage:g} $/share"
     point = ", ".join(f"{name.split('_')[0]} {row[name]:g}" for name in ("stop_distance", "limit_distance"))
     point += f", {row['stop_count_limit']} stops, cool-off {row['stop_cooloff_period']} s"
+    point += "" if row["resolved"] else ", UNRESOLVED: distances under three bar ranges"
     return f"{item.ticker}, {span}, range {item.duration} s, {point}, {cost}"
 
 

@@ -103,7 +103,7 @@ def next_entry(
     low: int,
     reach: int,
     level: bool,
-) -> tuple[int, int, int, int]:
+) -> tuple[Any, Any, Any, Any]:
     """Return (tick, second, side, entry price) of the next position after a cool-off that ends at second ``ready``.
 
     Parameters
@@ -120,22 +120,22 @@ def next_entry(
     tuple of int
         Tick -1 where no position opens any more.
     """
-    k = find_tick(time, j, last, ready)
+    k: Any = find_tick(time, j, last, ready)
     if k > j and time[k] > ready and until[k - 1] >= ready and breakout[k - 1] == k - 1:
         k -= 1  # its price stands outside when the cool-off ends
-        return k, ready, 1 if price[k] > high else -1, price[k]
+        return k, ready, 1 if price[k] > high else -1, np.int64(price[k])
     if k == j and time[k] < ready:
         return -1, 0, 0, 0
-    k = breakout[k]
+    k = np.int64(breakout[k])
     if k >= last:
         return -1, 0, 0, 0
     side = 1 if price[k] > high else -1
-    entry = price[k]
+    entry: Any = np.int64(price[k])
     if level and first_of_bar[k] == 0:
         order = high + reach if side == 1 else low - reach
         if (order - price[k - 1]) * side > 0:
             entry = order
-    return k, time[k], side, entry
+    return k, np.int64(time[k]), side, entry
 
 
 @jit
@@ -204,14 +204,14 @@ def share_grid(
     for d in range(len(ranges)):
         day = ranges[d]
         begin, last = day["first_tick"], day["last_tick"]
-        high, low = day["high"], day["low"]
+        high, low = np.int64(day["high"]), np.int64(day["low"])
         k1, t1, side1, entry1 = next_entry(
             time, until, price, first_of_bar, breakout, begin, last, time[begin], high, low, reach, level
         )
         if k1 < 0:
             continue
         traded += 1
-        unit = day["first_price"] * q
+        unit = np.int64(day["first_price"]) * q
         inverse = 1.0 / unit
         for s in range(len(stops)):
             generation += 1
@@ -257,10 +257,10 @@ def share_grid(
                         loss -= profit
                     over = reached == n
                     if end < 0:
-                        held += time[last] - entered
+                        held += np.int64(time[last]) - entered
                         closes, over = 1, True
                     else:
-                        held += time[end] - entered
+                        held += np.int64(time[end]) - entered
                         stopped += 1
                         if counts[at] == stopped:
                             over = over or at == len(counts) - 1
@@ -293,7 +293,7 @@ def share_grid(
                             breakout,
                             end,
                             last,
-                            time[end] + max(1, cooloffs[c]),
+                            np.int64(time[end]) + max(1, cooloffs[c]),
                             high,
                             low,
                             reach,

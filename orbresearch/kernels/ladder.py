@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from orbresearch.kernels._jit import jit
 
 
@@ -26,7 +28,7 @@ def climb(
     cost_limit: int,
     out_time: Any,
     out_profit: Any,
-) -> tuple[int, int, int]:
+) -> tuple[int, int, Any]:
     """Follow a position opened at tick ``k`` to its stop and to each limit that it reaches before.
 
     Parameters
@@ -65,9 +67,9 @@ def climb(
         j = adverse[j]
     end = j if 0 <= j < last else -1
     if end >= 0:
-        move = -stop if level and first_of_bar[end] == 0 else (price[end] - entry) * side
+        move = -stop if level and first_of_bar[end] == 0 else (np.int64(price[end]) - entry) * side
     else:
-        move = (price[last] - entry) * side
+        move = (np.int64(price[last]) - entry) * side
     bound = end if end >= 0 else last + 1
     reached, j = 0, k
     for i in range(len(limits)):
@@ -75,7 +77,7 @@ def climb(
             j = favourable[j]
         if j < 0 or j >= bound:
             break
-        gain = limits[i] if level and first_of_bar[j] == 0 else (price[j] - entry) * side
+        gain = limits[i] if level and first_of_bar[j] == 0 else (np.int64(price[j]) - entry) * side
         out_time[i] = time[j]
         out_profit[i] = gain * q - cost_limit
         reached += 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
+import sys
 from typing import Any
 
 from orbresearch.errors import BadInput, Unreachable
@@ -42,7 +44,8 @@ def start_cluster(settings: Settings, n_workers: int | None, slots: int, schedul
             "distributed.worker.daemon": True,
         }
     ):
-        return LocalCluster(
+        return _start(
+            LocalCluster,
             n_workers=n_workers or default_workers(),
             threads_per_worker=slots + 1,
             processes=True,
@@ -51,14 +54,29 @@ def start_cluster(settings: Settings, n_workers: int | None, slots: int, schedul
             dashboard_address="127.0.0.1:0",
             worker_dashboard_address=None,
             resources={MAIN: slots},
-            env={**settings.to_environ(), **_QUIET},
-            silence_logs=logging.ERROR,
+            env=settings.to_environ(),
+            silence_logs=logging.CRITICAL,  # of workers: what fails is told by ``run.status()``
             memory_limit=0,
+            preload=["orbresearch.lab.preload"],
         )
 
 
 CONNECT_SECONDS = 10
-_QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}  # of workers: what fails is told by ``run.status()``
+
+
+def refuse_worker_import() -> None:
+    """End a worker process that starts a lab of its own because it imports a script without a guard."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit("orbresearch: put what starts a Lab under if __name__ == '__main__': workers import the script, too")
+
+
+def _start(kind: Any, **options: Any) -> Any:
+    """Start a cluster; say what to do where its workers do not start."""
+    try:
+        return kind(**options)
+    except RuntimeError as error:
+        fix = "in a script, put what starts a Lab under if __name__ == '__main__':"
+        raise Unreachable("local cluster", "127.0.0.1", str(error).splitlines()[0], fix) from None
 
 
 def connect_client(address: str) -> Any:

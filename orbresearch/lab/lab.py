@@ -64,7 +64,8 @@ class Lab:
         scheduler_port: int = 0,
         quiet: bool = False,
     ) -> None:
-        self.closed = False
+        self.closed = True  # until everything stands
+        cluster.refuse_worker_import()
         self.address = address
         self.settings = read_settings(env_file)
         self._services: Services | None = None
@@ -75,6 +76,7 @@ class Lab:
                 self._attach(stack, address)
             self._register(reap_seconds)
             self._stack = stack.pop_all()
+        self.closed = False
         _open_labs.add(self)
         if not quiet:
             tell(self.describe())

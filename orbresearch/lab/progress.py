@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
 from typing import Any
+
+_LOG_SECONDS = 30.0
 
 
 def tell(message: str) -> None:
@@ -16,7 +19,7 @@ def tell(message: str) -> None:
 class ProgressBar:
     """Backtests done, staged, in the store, per second, and the time left: in a terminal or in Jupyter.
 
-    Where the output is neither (a log file), a line appears for every tenth of the run only.
+    Where the output is neither (a log file), a line appears for every tenth of the run, and every 30 s.
 
     Parameters
     ----------
@@ -29,15 +32,15 @@ class ProgressBar:
     def __init__(self, total: int, done: int) -> None:
         from tqdm.auto import tqdm
 
-        self.total, self.tenth = total, -1
+        self.total, self.tenth, self.due = total, -1, 0.0
         self.live = sys.stderr.isatty() or "ipykernel" in sys.modules
         self.bar: Any = tqdm(
             total=total,
             initial=done,
-            unit=" backtests",
+            unit="",
             smoothing=0,  # the rate is the run's average: chunks arrive in lumps
             mininterval=0.1 if self.live else 1e9,
-            bar_format="{percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} done{postfix} [{rate_fmt}, {remaining} left]",
+            bar_format="{percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} done{postfix} [{rate_fmt}, {remaining} left]",
         )
 
     def show(self, computed: int, persisted: int) -> None:
@@ -46,8 +49,8 @@ class ProgressBar:
         self.bar.set_postfix_str(f"{staged:,} staged, {persisted:,} in the store", refresh=False)
         self.bar.update(computed - self.bar.n)
         tenth = 10 * persisted // max(self.total, 1)
-        if self.live or tenth > self.tenth:
-            self.tenth = tenth
+        if self.live or tenth > self.tenth or time.monotonic() > self.due:
+            self.tenth, self.due = tenth, time.monotonic() + _LOG_SECONDS
             self.bar.refresh()
             if not self.live:
                 self.bar.fp.write("\n")

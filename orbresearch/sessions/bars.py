@@ -34,6 +34,20 @@ def find_spacing(time: Any, ticker: str) -> int:
     return spacing
 
 
+def check_spacing(time: Any, bar_seconds: int, ticker: str) -> int:
+    """Return a given length of bars, unless nearly all rows lie on another, wider or narrower, raster."""
+    steps = np.diff(np.unique(time))
+    if len(steps) == 0:
+        return bar_seconds
+    lengths, counts = np.unique(steps, return_counts=True)
+    spacing = int(lengths[counts.argmax()])
+    share = counts[lengths % spacing == 0].sum() / counts.sum()
+    if spacing < bar_seconds or (spacing > bar_seconds and share >= 0.99 and len(steps) > 10):
+        wrong = f"its rows are mostly {spacing} s apart, not {bar_seconds} s"
+        raise BadInput(f"ticker {ticker}", wrong, f'say bar={spacing}, or bar="auto"')
+    return bar_seconds
+
+
 def stamp_votes(time: Any, bar_seconds: int, schedule: Schedule) -> tuple[int, int]:
     """Return how many sessions speak for start stamps and how many for end stamps.
 

@@ -180,6 +180,7 @@ def _report(rows: Rows, seen: Observed, schedule: Schedule, has: Any, pointers: 
         "increment": increment_nanos / NANOS,
         "bar_seconds": rows.bar_seconds,
         "stamp": rows.stamp,
+        "closes_apart": int(np.median(np.diff(np.unique(rows.time)))) if rows.closes and len(rows) > 1 else 0,
         "late_after": rows.bar_seconds - 1 if rows.bar_seconds else 30,
         "missing": [str(label) for label in schedule.labels[gone]],
         "stamp_warning": _stamp_warning(rows, schedule),

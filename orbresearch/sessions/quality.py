@@ -79,7 +79,7 @@ def judge(table: Any, facts: dict[str, Any]) -> Quality:
         What concerns the file as a whole: see ``observations.observe`` and ``dataset.build``.
     """
     report = Quality(table)
-    found = [*_about_the_file(facts), *_about_the_rows(table, facts)]
+    found = [*_about_the_file(facts), *_about_its_stamps(facts), *_about_the_rows(table, facts)]
     report.findings = sorted(found, key=lambda finding: SEVERITIES.index(finding[0]))
     return report
 
@@ -93,8 +93,6 @@ def _about_the_file(facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
             f"{_many(closed, 'row')} in trading hours of {_many(facts['no_session_days'], 'day')} on which "
             f"{facts['calendar']} is closed, dropped" + (": the market's own file has none" if severe else ""),
         )
-    if facts["stamp_warning"]:
-        yield "severe", str(facts["stamp_warning"])
     if facts["zero_prices"]:
         yield "severe", f"{_many(facts['zero_prices'], 'zero price')}, dropped (each would have triggered a short)"
     if facts["descending"]:
@@ -107,8 +105,6 @@ def _about_the_file(facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
     if facts["after_half_day"]:
         days = _many(facts["half_days"], "half-day")
         yield "notable", f"{_many(facts['after_half_day'], 'row')} after the early close of {days}, dropped"
-    if facts["stamp"] == "end":
-        yield "note", f"bars are stamped at their end; stamps were moved back by {facts['bar_seconds']} s"
     if elsewhere:
         yield "note", f"{_many(elsewhere, 'row')} on days without a session, dropped"
     if facts["before_open"]:
@@ -116,6 +112,16 @@ def _about_the_file(facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
     if facts["after_close"] > facts["after_half_day"]:
         late = facts["after_close"] - facts["after_half_day"]
         yield "note", f"{_many(late, 'row')} after the regular close, dropped (extended hours)"
+
+
+def _about_its_stamps(facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    if facts["stamp_warning"]:
+        yield "severe", str(facts["stamp_warning"])
+    if facts["stamp"] == "end":
+        yield "note", f"bars are stamped at their end; stamps were moved back by {facts['bar_seconds']} s"
+    if facts["closes_apart"] > 1:
+        sentence = f"closes of bars {facts['closes_apart']} s apart are read as single prices: "
+        yield "severe", sentence + "where a bar is stamped at its start, its close shows before it was known"
 
 
 def _about_the_rows(table: Any, facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -138,15 +144,24 @@ def _about_the_rows(table: Any, facts: dict[str, Any]) -> Iterable[tuple[str, st
     if total["broken"]:
         yield "notable", f"{_many(total['broken'], 'bar')} with a bad value, read as the close"
     if total["overruled"]:
-        yield "note", f"{_many(total['overruled'], 'row')} overruled by a later row of the same second or bar"
+        many = facts["bar_seconds"] and total["overruled"] > total["rows"] / 50
+        yield (
+            "severe" if many else "note",
+            f"{_many(total['overruled'], 'row')} overruled by a later row of the same second or bar",
+        )
     yield from _about_the_times(table, facts)
 
 
 def _about_the_times(table: Any, facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, what, side in (("first", "begin", "late"), ("early_end", "end", "early")):
+        hours = int(np.rint(table[name].median() / 3600))
+        if hours and (np.abs(table[name] - 3600 * hours) <= 300).mean() > 0.8:
+            yield "severe", f"sessions {what} {_many(hours, 'hour')} {side}: this looks like a wrong time zone"
     late, latest = int((table["first"] > facts["late_after"]).sum()), int(table["first"].max())
     if late:
         severity = "notable" if latest > 300 else "note"
-        yield severity, f"{_many(late, 'session')} begin late, the latest {latest} s after the open"
+        begins = "begins" if late == 1 else "begin"
+        yield severity, f"{_many(late, 'session')} {begins} late, the latest {latest} s after the open"
     early = int((table["early_end"] > max(120, 2 * facts["bar_seconds"])).sum())
     if early:
         yield "notable", f"{_many(early, 'session')} without prices in the last two minutes"

@@ -31,6 +31,8 @@ class Rows:
         Length of a bar, 0 for single prices.
     stamp : str
         "start" or "end" of a bar; "" for single prices.
+    closes : bool
+        Whether single prices are the closes of bars, whose stamps may lie before them.
     """
 
     ticker: str
@@ -41,6 +43,7 @@ class Rows:
     low: Any = None
     bar_seconds: int = 0
     stamp: str = ""
+    closes: bool = False
 
     def __len__(self) -> int:
         return len(self.time)
@@ -54,7 +57,7 @@ class Rows:
         """Return the rows at an index array, slice or mask."""
         columns = {name: getattr(self, name) for name in ("time", "price", "open", "high", "low")}
         taken = {name: None if column is None else column[at] for name, column in columns.items()}
-        return Rows(self.ticker, bar_seconds=self.bar_seconds, stamp=self.stamp, **taken)
+        return Rows(self.ticker, bar_seconds=self.bar_seconds, stamp=self.stamp, closes=self.closes, **taken)
 
 
 def is_price(values: Any) -> Any:

@@ -39,13 +39,8 @@ def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
     """
     hashes = [_hash(sessions.observations(i)) for i in range(len(sessions))]
     if not sessions.fingerprint:
-        parts = [
-            sessions.increment_nanos,
-            sessions.bar_seconds,
-            sessions.path,
-            sessions.schedule.labels.tolist(),
-            hashes,
-        ]
+        labels = sessions.schedule.labels.tolist()
+        parts = [sessions.increment_nanos, sessions.bar_seconds, sessions.path, labels, hashes]
         sessions = replace(sessions, fingerprint=content_hash(repr(parts).encode()))
     folder = cache_folder(cached_data, sessions.ticker, sessions.fingerprint)
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,8 +48,20 @@ def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
         path = folder / f"{label}.parquet"
         if not _is_whole(path, hashes[i]):
             _write_session(path, sessions.observations(i))
-    _write(folder / "manifest.json", json.dumps(_manifest(sessions, hashes)).encode())
+    manifest, known = _manifest(sessions, hashes), _known_sessions(folder)
+    if {**known, **manifest["sessions"]} != known:
+        manifest["sessions"] = dict(sorted({**known, **manifest["sessions"]}.items()))
+        _write(folder / "manifest.json", json.dumps(manifest).encode())
     return sessions
+
+
+def _known_sessions(folder: Path) -> dict[str, Any]:
+    """Return what the manifest says of sessions, nothing where it is missing or damaged."""
+    try:
+        found = _read_manifest(folder)
+    except Corrupt:
+        found = None
+    return found["sessions"] if found else {}
 
 
 def _is_whole(path: Path, expected: str) -> bool:
@@ -79,23 +86,24 @@ def load_cached(
     found = _read_manifest(folder)
     if found is None:
         return None
-    times = {name: np.array(found[name], np.int64) for name in ("opens", "closes")}
-    labels = np.array(found["labels"], "datetime64[D]")
-    whole = Schedule(found["calendar"], found["timezone"], labels, times["opens"], times["closes"])
+    records = found["sessions"]
+    labels = np.array(list(records), "datetime64[D]")
+    opens, closes = (np.array([entry[name] for entry in records.values()], np.int64) for name in ("open", "close"))
+    whole = Schedule(found["calendar"], found["timezone"], labels, opens, closes)
     kept = whole.between(start, end)
     if not len(kept):  # between() of all sessions tells what there is
         kept = whole
-    first = int(np.searchsorted(labels, kept.labels[0]))
+    chosen = {label: records[label] for label in map(str, kept.labels)}
     parts = []
-    for label, expected in zip(map(str, kept.labels), found["hashes"][first : first + len(kept)], strict=True):
-        part = _read_session(folder / f"{label}.parquet", expected)
+    for label, entry in chosen.items():
+        part = _read_session(folder / f"{label}.parquet", entry["hash"])
         if part is None:
             return None
         parts.append(part)
     pointers = np.concatenate([[0], np.cumsum([len(part["time"]) for part in parts])]).astype(np.int64)
     columns = {name: np.concatenate([part[name] for part in parts]) for name in OBSERVATIONS}
     plain = {name: found[name] for name in _PLAIN}
-    quality = _read_quality(found, first, first + len(kept))
+    quality = _read_quality(found["findings"], chosen)
     return Sessions(schedule=kept, pointers=pointers, columns=columns, quality=quality, **plain).between(start, end)
 
 
@@ -105,17 +113,19 @@ def _hash(columns: dict[str, Any]) -> str:
 
 def _manifest(sessions: Sessions, hashes: list[str]) -> dict[str, Any]:
     schedule, quality = sessions.schedule, sessions.quality
+    rows = quality.to_dict("records")
+    times = zip(schedule.opens.tolist(), schedule.closes.tolist(), strict=True)
+    entries = [
+        {"open": opened, "close": closed, "hash": content, "quality": row}
+        for (opened, closed), content, row in zip(times, hashes, rows, strict=True)
+    ]
     return {
         "version": STAGING_VERSION,
         **{name: getattr(sessions, name) for name in _PLAIN},
         "calendar": schedule.calendar,
         "timezone": schedule.timezone,
-        "labels": [str(label) for label in schedule.labels],
-        "opens": schedule.opens.tolist(),
-        "closes": schedule.closes.tolist(),
-        "hashes": hashes,
         "findings": quality.findings,
-        "quality": {name: quality[name].tolist() for name in quality.columns},
+        "sessions": dict(zip(map(str, schedule.labels), entries, strict=True)),
     }
 
 
@@ -129,12 +139,12 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
     return found if found.get("version") == STAGING_VERSION else None
 
 
-def _read_quality(found: dict[str, Any], first: int, last: int) -> Quality:
+def _read_quality(findings: list[list[str]], chosen: dict[str, Any]) -> Quality:
     import pandas as pd
 
-    index = pd.DatetimeIndex(np.array(found["labels"], "datetime64[ns]"), name="session")
-    quality = Quality(pd.DataFrame(found["quality"], index=index).iloc[first:last])
-    quality.findings = [(severity, sentence) for severity, sentence in found["findings"]]
+    index = pd.DatetimeIndex(np.array(list(chosen), "datetime64[ns]"), name="session")
+    quality = Quality(pd.DataFrame([entry["quality"] for entry in chosen.values()], index=index))
+    quality.findings = [(severity, sentence) for severity, sentence in findings]
     return quality
 
 

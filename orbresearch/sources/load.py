@@ -115,6 +115,8 @@ def load_sessions(
         raise BadInput("path", f"{path!r} is no path inside a bar", f"choose one of {', '.join(PATHS)}")
     reading = Reading(bar, stamp, tz, columns, calendar)
     start, end = _date("start", start), _date("end", end)
+    if start is not None and end is not None and end < start:
+        raise BadInput("end", f"{end} lies before start {start}", "exchange them")
     tickers = [ticker] if isinstance(ticker, str) else list(ticker)
     if not tickers or not all(isinstance(name, str) and name for name in tickers):
         raise BadInput("ticker", f"{ticker!r} names none", "give a ticker, or a list of them")
@@ -146,7 +148,11 @@ class _Loader:
             log.warning("%s; reading %s again", error, self.where)
             found = None
         if found is None:
-            found = save_sessions(self.cached_data, replace(self.read(ticker), fingerprint=fingerprint))
+            found = replace(self.read(ticker), fingerprint=fingerprint)
+            try:
+                save_sessions(self.cached_data, found)
+            except OSError as error:
+                log.warning("%s is not cached: %s", ticker, error)
         return replace(found.between(start, end), source=self.where)
 
     def fingerprint(self, ticker: str) -> str:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from orbresearch.errors import BadInput
-from orbresearch.sessions.bars import STAMPS, find_spacing, settle_stamp
+from orbresearch.sessions.bars import STAMPS, check_spacing, find_spacing, settle_stamp
 from orbresearch.sessions.calendar import schedule_around
 from orbresearch.sessions.rows import Rows
 from orbresearch.sources.columns import name_columns, read_numbers, read_times
 
+_TICKER_NAMES = ("ticker", "symbol", "sym", "root", "instrument", "tic")
 _LABELS = {"bar start": "start", "bar end": "end"}  # what a Parquet file's metadata may say of its stamps
 
 
@@ -51,11 +52,14 @@ class PriceTable:
         File or DataFrame, for messages.
     label : str or None
         What the file's own metadata says of its stamps: "start", "end" or nothing.
+    suspect : str or None
+        Of a table without ``ticker``: a column that looks like one.
     """
 
     table: Any
     where: str
     label: str | None = None
+    suspect: str | None = None
 
     @property
     def tickers(self) -> list[str]:
@@ -81,12 +85,14 @@ def open_table(source: Any, columns: Mapping[str, str] | None = None) -> PriceTa
         table = _read_csv(Path(source), columns) if is_csv(source) else _read_parquet(Path(source))
     else:
         table = _from_frame(source, columns)
+    found = table.column_names if isinstance(source, (str, Path)) else [str(name) for name in source.columns]
     names = name_columns(table.column_names, columns, where)
     if table.num_rows == 0:
         raise BadInput(where, "it has no rows", "give a source with prices")
     label = (table.schema.metadata or {}).get(b"bar_label", b"").decode().lower()
     chosen = table.select(list(names.values())).rename_columns(list(names))
-    return PriceTable(chosen, where, _LABELS.get(label))
+    alike = [name for name in found if name.strip().lower() in _TICKER_NAMES and name not in names.values()]
+    return PriceTable(chosen, where, _LABELS.get(label), alike[0] if alike else None)
 
 
 def describe(source: Any) -> str:
@@ -182,11 +188,11 @@ def read_rows(prices: PriceTable, ticker: str, reading: Reading) -> Rows:
     price = read_numbers(table[close], f"{what} {close!r}")
     has_bars = {"open", "high", "low"} <= set(table.column_names)
     if not reading.bar or (reading.bar == "auto" and not has_bars):
-        return Rows(ticker, time, price)
+        return Rows(ticker, time, price, closes=has_bars)
     if not has_bars:
         missing = [name for name in ("open", "high", "low") if name not in table.column_names]
         raise BadInput(prices.where, f"bars need the columns {', '.join(missing)}", "say columns=, or bar=0")
-    bar = find_spacing(time, ticker) if reading.bar == "auto" else int(reading.bar)
+    bar = find_spacing(time, ticker) if reading.bar == "auto" else check_spacing(time, int(reading.bar), ticker)
     schedule = schedule_around(reading.calendar, int(time.min()), int(time.max()))
     stamp = reading.stamp or prices.label or settle_stamp(time, bar, schedule, ticker)
     extremes = {name: read_numbers(table[name], f"{what} {name!r}") for name in ("open", "high", "low")}
@@ -198,6 +204,12 @@ def _of_ticker(prices: PriceTable, ticker: str) -> Any:
     import pyarrow.compute as pc
 
     if "ticker" not in prices.table.column_names:
+        if prices.suspect:
+            wrong, fix = (
+                f"no column 'ticker', but one {prices.suspect!r}",
+                f'say columns={{"ticker": {prices.suspect!r}}}',
+            )
+            raise BadInput(prices.where, wrong, fix)
         return prices.table
     found = prices.table.filter(pc.equal(prices.table["ticker"].cast("string"), ticker))
     if found.num_rows == 0:

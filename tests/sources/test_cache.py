@@ -333,6 +333,23 @@ def test_a_manifest_says_what_a_person_wants_to_know(source, own_home):
     found = load_sessions(source, "TEST")
     manifest = json.loads((folder_of(own_home, found) / "manifest.json").read_text())
     assert manifest["ticker"] == "TEST"
-    assert manifest["labels"] == list(market.DAYS)
+    assert list(manifest["sessions"]) == list(market.DAYS)
     assert manifest["source"] == "file prices.parquet"
-    np.testing.assert_array_equal(manifest["opens"], found.schedule.opens)
+    opens = [entry["open"] for entry in manifest["sessions"].values()]
+    assert opens == found.schedule.opens.tolist()
+
+
+def test_a_subset_that_is_saved_takes_nothing_from_the_cache(source, own_home):
+    whole = load_sessions(source, "TEST")
+    part = load_sessions(source, "TEST", start=market.DAYS[1], end=market.DAYS[1])
+    save_sessions(own_home / "cached_data", part)
+    market.same(load_sessions(source, "TEST"), whole)
+
+
+def test_a_longer_synthetic_market_is_added_to_the_shorter_one(own_home):
+    three = synthetic_sessions(3)
+    cached = own_home / "cached_data"
+    saved = save_sessions(cached, three.between(None, three.dates[1]))
+    save_sessions(cached, three)
+    found = load_cached(cached, "SYNTHETIC", saved.fingerprint)
+    assert found.series.hash == three.series.hash

@@ -111,7 +111,6 @@ def test_dates_are_inclusive_on_both_ends(kind):
         {"start": "2024-07-06"},
         {"end": "2024-07-01"},
         {"start": "2024-07-04", "end": "2024-07-04"},
-        {"start": "2024-07-05", "end": "2024-07-02"},
     ],
 )
 def test_dates_without_a_session_are_refused_with_those_there_are(dates, cached, tmp_path):
@@ -168,7 +167,34 @@ def test_prices_at_odd_times_are_not_taken_for_bars():
 def test_bar_zero_reads_closes_as_single_prices(bar):
     found = load_sessions(BARS, "TEST", bar=bar)
     assert (found.bar_seconds, found.path, found.is_bars) == (0, "", False)
-    market.same(found, load_sessions(BARS[["timestamp_utc", "ticker", "price"]], "TEST"))
+    plain = load_sessions(BARS[["timestamp_utc", "ticker", "price"]], "TEST")
+    assert found.series.hash == plain.series.hash
+    assert ["closes of bars 60 s apart" in sentence for sentence in found.quality.severe] == [True]
+    assert plain.quality.severe == []
+
+
+@pytest.mark.parametrize("bar", [1, 30, 120, 300])
+def test_another_length_than_the_bars_have_is_refused(bar):
+    with pytest.raises(BadInput, match=f"rows are mostly 60 s apart, not {bar} s"):
+        load_sessions(BARS, "TEST", bar=bar)
+
+
+def test_a_ticker_column_of_another_name_is_not_overlooked():
+    with pytest.raises(BadInput, match=r"no column 'ticker', but one 'Symbol'; say columns="):
+        load_sessions(BARS.rename(columns={"ticker": "Symbol"}), "TEST")
+
+
+def test_dates_in_the_wrong_order_are_refused():
+    with pytest.raises(BadInput, match="2024-07-02 lies before start 2024-07-05"):
+        load_sessions(PRICES, "TEST", start="2024-07-05", end="2024-07-02")
+
+
+def test_a_wrong_zone_is_suspected():
+    local = BARS.assign(timestamp_utc=BARS.timestamp_utc - 4 * 3600)
+    late = BARS.assign(timestamp_utc=BARS.timestamp_utc + 2 * 3600)
+    for shifted in (local, late):
+        found = load_sessions(shifted, "TEST", stamp="start").quality.severe
+        assert any("looks like a wrong time zone" in sentence for sentence in found)
 
 
 def test_bars_of_one_second_are_their_closes():
