@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -84,6 +85,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = make_parser().parse_args(arguments)
+    if options.env_file:  # also for what reads settings later
+        os.environ["ORB_ENV_FILE"] = str(Path(options.env_file).resolve())
     try:
         _act(options)
     except OrbError as error:

@@ -143,4 +143,4 @@ class RunFailed(OrbError):
 
     def __str__(self) -> str:
         shown = "\n  ".join(self.failures[:5])
-        return f"run {self.run_id}: {len(self.failures)} chunks failed; submit it again to compute them anew\n  {shown}"
+        return f"run {self.run_id}: not all backtests are in the store; submit it again to compute the rest\n  {shown}"

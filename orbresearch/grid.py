@@ -134,7 +134,7 @@ def _distances(name: str, given: object) -> tuple[float, ...]:
             raise BadInput(name, f"{value!r} is no number of dollars", "give dollars above 0")
         if to_nanos(float(value)) <= 0:
             raise BadInput(name, f"{value!r} is not above 0", "give dollars above 0")
-        found.append(float(value))
+        found.append(round(float(value), 9))  # the integer that the parameter is: 0.1 + 0.2 is 0.3
     return tuple(found)
 
 

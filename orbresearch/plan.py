@@ -27,6 +27,7 @@ from orbresearch.sessions.ranges import Ranges, check_duration, find_ranges
 from orbresearch.sessions.series import Series, content_hash
 
 INDEX_DIGITS = 10
+MAX_TICKER = 32  # characters, of the column `ticker`
 MAX_CHUNK_ROWS = 100_000
 _MOST = 2**63 - 1
 _inputs: WeakKeyDictionary[Sessions, dict[int, tuple[Ranges, Input]]] = WeakKeyDictionary()
@@ -195,10 +196,7 @@ def make_plan(
     BadInput
         Whatever cannot be computed, by name, with what would be right.
     """
-    loaded = {sessions.ticker: sessions} if isinstance(sessions, Sessions) else sessions
-    if not isinstance(loaded, Mapping) or not all(isinstance(item, Sessions) for item in loaded.values()):
-        raise BadInput("sessions", f"a {type(sessions).__name__}", "give Sessions, or a mapping of ticker to Sessions")
-    loaded = dict(loaded)
+    loaded = _check_sessions(sessions)
     alone = isinstance(range_duration, (str, bytes)) or not isinstance(range_duration, Iterable)
     durations: list[Any] = [range_duration] if alone else list(range_duration)  # type: ignore[arg-type]
     if not loaded or not durations:
@@ -223,6 +221,22 @@ def make_plan(
     inputs = tuple(_input(item, int(duration), grid, rules) for item in loaded.values() for duration in durations)
     _warn_of_spans(loaded)
     return Plan(inputs, grid, rules, _chunk_rows(grid), loaded)
+
+
+def _check_sessions(sessions: Any) -> dict[str, Sessions]:
+    """Return sessions by ticker; refuse what are none, and names that are not theirs or do not fit."""
+    loaded = {sessions.ticker: sessions} if isinstance(sessions, Sessions) else sessions
+    if not isinstance(loaded, Mapping) or not all(isinstance(item, Sessions) for item in loaded.values()):
+        raise BadInput("sessions", f"a {type(sessions).__name__}", "give Sessions, or a mapping of ticker to Sessions")
+    for key, item in loaded.items():
+        if key != item.ticker:
+            raise BadInput(
+                "sessions", f"{key!r} names the sessions of {item.ticker!r}", "give each under its own ticker"
+            )
+        if len(key) > MAX_TICKER or "," in key:
+            wrong = f"{key!r} has a comma or more than {MAX_TICKER} characters"
+            raise BadInput("ticker", wrong, "load it under a shorter name")
+    return dict(loaded)
 
 
 def _chunk_rows(grid: ParameterGrid) -> int:
@@ -272,7 +286,9 @@ def _check_sums(ticker: str, series: Series, table: Any, grid: ParameterGrid, co
 
 
 def worst_returns(series: Series, table: Any, most_stops: int, costs: Costs) -> Any:
-    """Return a bound of each tradable session's absolute return, 1e-8: a trade loses the day's span at the most.
+    """Return a bound of each tradable session's absolute return, 1e-8.
+
+    A trade moves by the day's span at the most, and a day's trades together by its way, for they do not overlap.
 
     Parameters
     ----------
@@ -292,7 +308,10 @@ def worst_returns(series: Series, table: Any, most_stops: int, costs: Costs) -> 
     high = np.maximum(np.maximum.reduceat(ends, edges)[::2], table["high"]).astype(float)
     low = np.minimum(np.minimum.reduceat(ends, edges)[::2], table["low"])
     trades = np.minimum(most_stops, table["last_tick"] - table["first_tick"] + 1)
-    worst = trades * ((high - low) * costs.q + max(costs.trade, costs.limit_trade))
+    way = np.concatenate([[0], np.cumsum(np.abs(np.diff(price.astype(np.int64))))])
+    variation = way[table["last_tick"]] - way[table["first_tick"] - 1]
+    moves = np.minimum(trades * (high - low), variation)  # trades of a day do not overlap
+    worst = moves * costs.q + trades * max(costs.trade, costs.limit_trade)
     return worst / (table["first_price"] * float(costs.q)) * 1e8 + 1
 
 

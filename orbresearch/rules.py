@@ -83,10 +83,10 @@ class Rules:
                 raise BadInput("slippage", f"{self.slippage!r} is no amount", "give dollars per share, or 'auto'")
         else:
             _require_dollars("slippage", self.slippage, least=0.0)
-        for name in ("commission", "slippage", "tick_size", "entry_buffer"):  # 0 and 0.0 are the same rule, and id
+        for name in ("commission", "slippage", "tick_size", "entry_buffer"):  # whole 1e-9: 0 and 0.0 are one id
             given = getattr(self, name)
             if isinstance(given, (int, float)):
-                object.__setattr__(self, name, float(given))
+                object.__setattr__(self, name, round(float(given), 9))
         defaults = {field.name: field.default for field in fields(self)}
         for name in _NOT_BUILT:
             if getattr(self, name) != defaults[name]:

@@ -39,12 +39,12 @@ class RedisSettings:
         """Return these settings as environment variables, for a worker process."""
         if self.endpoint is None:
             return {}
-        found = {"REDIS_ENDPOINT": self.endpoint, "REDIS_PORT": str(self.port)}
-        if self.password:
-            found["REDIS_PASSWORD"] = self.password
-        if self.tls:
-            found["REDIS_TLS"] = "1"
-        return found
+        return {
+            "REDIS_ENDPOINT": self.endpoint,
+            "REDIS_PORT": str(self.port),
+            "REDIS_PASSWORD": self.password or "",
+            "REDIS_TLS": "1" if self.tls else "0",
+        }
 
 
 @dataclass(frozen=True)

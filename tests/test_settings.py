@@ -100,7 +100,7 @@ def test_an_env_file_that_is_not_there_is_refused_by_name(tmp_path):
 def test_an_unknown_variable_of_ours_is_refused_with_the_known_ones(where, tmp_path):
     path = env_file(tmp_path, "ORB_HOMES=/tmp\n" if where == "file" else "")
     environ = {} if where == "file" else {"ORB_HOMES": "/tmp"}
-    with pytest.raises(BadInput, match="ORB_HOMES.* not known") as refused:
+    with pytest.raises(BadInput, match=r"ORB_HOMES.* not known") as refused:
         read_settings(path, environ=environ)
     assert all(name in refused.value.fix for name in KNOWN)
 

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from orbresearch.errors import BadInput, Unreachable
 from orbresearch.settings import Settings, read_settings
 
@@ -28,11 +30,12 @@ def read_state(settings: Settings) -> dict[str, Any] | None:
     path = state_file(settings)
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-        os.kill(int(found["pid"]), 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError, KeyError):
-        path.unlink(missing_ok=True)
-        return None
-    return found
+        if psutil.Process(int(found["pid"])).create_time() == found["started"]:
+            return found
+    except (FileNotFoundError, psutil.Error, ValueError, KeyError):
+        pass
+    path.unlink(missing_ok=True)
+    return None
 
 
 def up(env_file: str | None = None, n_workers: int | None = None, port: int = 0) -> str:
@@ -77,11 +80,13 @@ def down(env_file: str | None = None) -> bool:
         return False
     pid = int(running["pid"])
     os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + _PATIENCE_SECONDS
-    while read_state(settings) is not None:
-        if time.monotonic() > end:
-            raise BadInput("down", f"process {pid} does not end", f"end it with kill {pid}")
-        time.sleep(0.1)
+    try:
+        psutil.Process(pid).wait(_PATIENCE_SECONDS)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired:
+        raise BadInput("down", f"process {pid} does not end", f"end it with kill {pid}") from None
+    state_file(settings).unlink(missing_ok=True)
     return True
 
 
@@ -96,9 +101,8 @@ def serve(env_file: str | None = None, n_workers: int | None = None, port: int =
         path = state_file(lab.settings)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        part.write_text(json.dumps({"pid": os.getpid(), "address": lab.cluster.scheduler_address}))
+        own = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+        part.write_text(json.dumps({**own, "address": lab.cluster.scheduler_address}))
         part.replace(path)
-        try:
-            ending.wait()
-        finally:
-            path.unlink(missing_ok=True)
+        ending.wait()
+    path.unlink(missing_ok=True)

@@ -10,10 +10,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from orbresearch.errors import BadInput, OrbError
+from orbresearch.errors import BadInput, OrbError, Unreachable
 from orbresearch.grid import ParameterGrid
 from orbresearch.lab import begin, cluster
-from orbresearch.lab.plugin import NAME, PRIORITY, FeederPlugin
+from orbresearch.lab.plugin import MAIN, NAME, PRIORITY, FeederPlugin
 from orbresearch.lab.progress import tell
 from orbresearch.lab.reaper import lifecycle
 from orbresearch.lab.run import Run
@@ -108,10 +108,21 @@ class Lab:
         self.store = self._services.store if self._services else open_store(self.settings.store)
         if self._services is None:
             stack.callback(close_store, self.store)
+        self._require_slots(address)
         there = self.client.submit(call_with_services, describe_services, pure=False, priority=PRIORITY).result()
         if there["uuid"] != self.store.uuid:
             wrong = f"the cluster at {address} writes to {there['store']}, this process reads {self.store.where}"
             raise BadInput("Lab(address=...)", wrong, "set ORB_HOME or the DB_ variables as the cluster has them")
+
+    def _require_slots(self, address: str) -> None:
+        """Refuse a cluster on which no backtest would ever run."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        if not workers:
+            raise Unreachable("Dask scheduler", address, "it has no workers", "start some")
+        if not any(worker["resources"].get(MAIN) for worker in workers.values()):
+            wrong = f"none of its {len(workers)} workers has the resource {MAIN}"
+            fix = f"start them with --resources {MAIN}=N and one thread more than N"
+            raise BadInput("Lab(address=...)", wrong, fix)
 
     def _register(self, reap_seconds: float) -> None:
         """Put the feeder into the scheduler, once, and warm up the workers in the background."""
@@ -158,6 +169,7 @@ class Lab:
     def _save_staged(self) -> None:
         """Move what is staged into the store; say what a run loses by closing now."""
         assert self._services is not None
+        self._ask("orb_stop")
         try:
             if begin.run_counts(self._services)["staged"]:
                 lifecycle(self._services)
@@ -234,7 +246,7 @@ class Lab:
     def submit_plan(self, plan: Plan) -> Run:
         """Submit a run that ``orb.make_plan`` has planned, and that was looked at."""
         from orbresearch import __version__
-        from orbresearch.sources.cache import save_sessions
+        from orbresearch.sources.cache import keep_sessions
         from orbresearch.store.reader import read_run
 
         self._require_open()
@@ -243,7 +255,7 @@ class Lab:
         for ticker, item in plan.sessions.items():
             for sentence in item.quality.severe:
                 tell(f"severe: {ticker}: {sentence}")
-        cached = {ticker: save_sessions(self.settings.cached_data, item) for ticker, item in plan.sessions.items()}
+        cached = {ticker: keep_sessions(self.settings.cached_data, item) for ticker, item in plan.sessions.items()}
         self.stage(plan)
         chunks = [(chunk.first, chunk.rows, chunk.input, chunk.point) for chunk in plan.chunks()]
         record = begin.run_record(plan, cached, __version__)
@@ -278,6 +290,10 @@ class Lab:
             wrong = "this lab's cluster does not compute it"
             raise BadInput(f"run {run_id}", wrong, "submit it again: what is in the store is kept")
         return found
+
+    def staged(self, run_id: str) -> int:
+        """Return how many backtests of a run wait in Redis."""
+        return int(self._call(begin.run_counts, run_id)["staged"])
 
     def _ask(self, operation: str, **arguments: Any) -> Any:
         """Send a message to the plugin in the scheduler."""

@@ -68,6 +68,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         self.tasks: set[asyncio.Task[None]] = set()
         scheduler.handlers["orb_feed"] = self.feed
         scheduler.handlers["orb_progress"] = self.progress
+        scheduler.handlers["orb_stop"] = self.stop
         self.wake.set()
         self._spawn(self._serve())
 
@@ -116,6 +117,11 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             "failures": list(found.failures),
             "reaper_error": self.reaper_error,
         }
+
+    async def stop(self) -> None:
+        """Give out no further chunk: the lab is about to close."""
+        for feed in self.feeds.values():
+            feed.waiting.clear()
 
     async def _serve(self) -> None:
         """Connect, then reap whenever something is staged."""
@@ -171,7 +177,6 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             done = await future
             feed.computed += done["rows"]
             feed.seconds += done["seconds"]
-            self.wake.set()
         except Exception as error:  # a chunk that fails is set aside; the run goes on
             feed.failed += chunk[1]
             if len(feed.failures) < _FAILURES_KEPT:
@@ -179,6 +184,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         finally:
             future.release()  # a failed one would answer for the key when the chunk is submitted again
             feed.running -= 1
+            self.wake.set()  # a chunk that failed may have been staged before
             self._pump()
 
     def _spawn(self, work: Any) -> None:

@@ -15,8 +15,8 @@ LEASE_MILLISECONDS = 15_000  # renewed before every chunk; a dead reaper's entri
 _ENTRIES = 8  # read at once
 
 
-def reap(services: Services, seconds: float = 3600.0) -> dict[str, Any]:
-    """Move what is staged into the store, for at most about ``seconds``.
+def reap(services: Services, seconds: float = 3600.0, most: int | None = None) -> dict[str, Any]:
+    """Move what is staged into the store, for at most about ``seconds`` and at most about ``most`` chunks.
 
     One reaper at a time holds the lease; entries of one that died are taken over. A chunk that the ledger has already
     (a crash between commit and acknowledgement) is acknowledged without a row: nothing is lost, nothing is doubled.
@@ -30,7 +30,7 @@ def reap(services: Services, seconds: float = 3600.0) -> dict[str, Any]:
 
     redis, store = services.staging, services.store
     token = f"{socket.gethostname()}-{os.getpid()}-{uuids.uuid4().hex}"
-    end, rows = time.monotonic() + seconds, dict[str, int]()
+    end, moved, rows = time.monotonic() + seconds, 0, dict[str, int]()
     if not staging.acquire_lease(redis, store.uuid, token, LEASE_MILLISECONDS):
         return {"rows": rows, "left": staging.staged_count(redis, store.uuid), "busy": True}
     try:
@@ -42,7 +42,8 @@ def reap(services: Services, seconds: float = 3600.0) -> dict[str, Any]:
                 written = persist_chunk(store, entry.run_id, entry.first, batch)
                 staging.acknowledge(redis, store.uuid, entry)
                 rows[entry.run_id] = rows.get(entry.run_id, 0) + written
-            if time.monotonic() > end:
+            moved += len(entries)
+            if time.monotonic() > end or (most is not None and moved >= most):
                 break
     finally:
         staging.release_lease(redis, store.uuid, token)
@@ -56,8 +57,9 @@ def lifecycle(services: Services, patience_seconds: float = 30.0) -> dict[str, A
     well.
     """
     start, moved = time.monotonic(), 0
+    most = staging.staged_count(services.staging, services.store.uuid)  # what is staged later is the next reaper's
     while True:
-        done = reap(services)
+        done = reap(services, most=most)
         moved += sum(done["rows"].values())
         if not done["busy"] or time.monotonic() - start > patience_seconds:
             break

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orbresearch.errors import BadInput, RunFailed
+from orbresearch.errors import BadInput, RunFailed, Unreachable
 from orbresearch.lab.progress import ProgressBar, tell
 from orbresearch.settings import read_settings
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orbresearch.store.connection import Store
 
 _POLL_SECONDS = 0.3
-_REAPER_SILENCE_SECONDS = 5.0  # between two warnings about the same trouble
+_SILENCE_SECONDS = 5.0  # between two warnings about the same trouble; and until lost results are looked for
 
 
 class Run:
@@ -100,21 +100,37 @@ class Run:
     def _watch(self, persisted: int) -> None:
         """Show progress until all rows are committed or the rest has failed."""
         assert self._lab is not None
-        told = 0.0
+        told, quiet = 0.0, time.monotonic()
         with ProgressBar(self.total, persisted) as bar:
             while True:
-                found = self._lab.progress(self.run_id)
-                persisted = self.persisted()
-                computed = max(found["computed"], persisted)
-                bar.show(computed, persisted)
-                if persisted + found["failed"] >= self.total:
+                found, before = self._lab.progress(self.run_id), persisted
+                trouble = found["reaper_error"]
+                try:
+                    persisted = self.persisted()
+                except Unreachable as error:  # the reaper tries again, and so do we
+                    trouble = str(error)
+                bar.show(max(found["computed"], persisted), persisted)
+                idle = not found["running"] and not found["waiting"]
+                if persisted >= self.total or (idle and persisted + found["failed"] >= self.total):
                     break
-                if found["reaper_error"] and time.monotonic() - told > _REAPER_SILENCE_SECONDS:
+                if trouble and time.monotonic() - told > _SILENCE_SECONDS:
                     told = time.monotonic()
-                    tell(f"\nthe reaper cannot write, and tries again: {found['reaper_error']}")
+                    tell(f"\nthe store cannot be written; trying again: {trouble}")
+                if not idle or trouble or persisted > before:
+                    quiet = time.monotonic()
+                elif time.monotonic() - quiet > _SILENCE_SECONDS:
+                    self._refuse_lost(persisted, found["failed"])
+                    quiet = time.monotonic()
                 time.sleep(_POLL_SECONDS)
-        if found["failed"]:
+        if persisted < self.total:
             raise RunFailed(self.run_id, found["failures"])
+
+    def _refuse_lost(self, persisted: int, failed: int) -> None:
+        """Raise where results are neither in the store nor on their way to it."""
+        assert self._lab is not None
+        if self._lab.staged(self.run_id) == 0 and self.persisted() == persisted:
+            lost = self.total - persisted - failed
+            raise RunFailed(self.run_id, [f"{lost} results were lost on their way to the store (was Redis flushed?)"])
 
     def status(self) -> dict[str, Any]:
         """Return ``total, computed, staged, persisted, failed`` backtests, and what failed."""

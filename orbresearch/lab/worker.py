@@ -10,14 +10,14 @@ from functools import lru_cache
 from typing import Any
 
 from orbresearch.analysis.performance import compute_rows
-from orbresearch.errors import Corrupt
 from orbresearch.grid import ParameterGrid
 from orbresearch.lab.services import Services, worker_services
 from orbresearch.plan import Chunk, Input, Plan
 from orbresearch.rules import Rules
-from orbresearch.sessions.series import content_hash, read_series
+from orbresearch.sessions.series import Series, read_series
 
-_INPUTS_KEPT = 16  # per worker process: a year of one-second prices takes about 40 MB
+_SERIES_KEPT = 8  # per worker process: a year of one-second prices takes about 70 MB
+_INPUTS_KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,18 @@ def _load_input(ticker: str, duration: int, series_hash: str, ranges_hash: str) 
     from orbresearch import staging
 
     redis = worker_services().staging
-    document = staging.load_document(redis, series_hash)
-    if content_hash(document) != series_hash:
-        raise Corrupt(f"tick series {series_hash}", "its document has another hash")
-    series = read_series(document, staging.load_sessions(redis, json.loads(document)["sessions"]))
     ranges = staging.decode_ranges(staging.load_ranges(redis, [ranges_hash])[0])
-    return Input(ticker, duration, series, ranges)
+    return Input(ticker, duration, _load_series(series_hash), ranges)
+
+
+@lru_cache(maxsize=_SERIES_KEPT)
+def _load_series(series_hash: str) -> Series:
+    """Load a tick series, once for all range durations; every payload is checked against its hash."""
+    from orbresearch import staging
+
+    redis = worker_services().staging
+    document = staging.load_document(redis, series_hash)
+    return read_series(document, staging.load_sessions(redis, json.loads(document)["sessions"]))
 
 
 def compute_chunk(uuid: str, run_id: str, chunk: tuple[int, int, int, int]) -> dict[str, Any]:

@@ -55,6 +55,20 @@ def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
     return sessions
 
 
+def keep_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
+    """Return sessions with a fingerprint under which they are cached; write them where they are not.
+
+    Only what reads a source whole may file under the source's fingerprint: a stretch of it that is not cached yet is
+    filed under its content, so that it never passes for the whole.
+    """
+    if sessions.fingerprint:
+        known = _known_sessions(cache_folder(cached_data, sessions.ticker, sessions.fingerprint))
+        hashes = {str(label): _hash(sessions.observations(i)) for i, label in enumerate(sessions.schedule.labels)}
+        if all(known.get(label, {}).get("hash") == content for label, content in hashes.items()):
+            return save_sessions(cached_data, sessions)  # repairs what is damaged
+    return save_sessions(cached_data, replace(sessions, fingerprint=""))
+
+
 def _known_sessions(folder: Path) -> dict[str, Any]:
     """Return what the manifest says of sessions, nothing where it is missing or damaged."""
     try:

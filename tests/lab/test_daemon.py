@@ -77,6 +77,17 @@ def test_a_lab_that_writes_elsewhere_is_refused(up, tmp_path, monkeypatch):
         orb.Lab(address=up)
 
 
+def test_a_stale_state_file_does_not_end_somebody_elses_process(own_home):
+    other = subprocess.Popen(["sleep", "60"])
+    state = daemon.state_file(read_settings())
+    state.parent.mkdir(parents=True)
+    state.write_text(json.dumps({"pid": other.pid, "started": 1.0, "address": "tcp://127.0.0.1:1"}))
+    assert "no lab is up" in orbresearch("down").stdout
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
 def test_a_killed_lab_leaves_no_state_in_the_way(up, own_home):
     settings = read_settings()
     pid = daemon.read_state(settings)["pid"]
@@ -101,6 +112,39 @@ def test_a_killed_notebook_leaves_no_process_behind(own_home):
     process.stdout.close()
     _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []
+
+
+def test_ctrl_c_reaches_the_waiting_process_only(own_home):
+    """A terminal sends SIGINT to every process of the group."""
+    script = own_home / "script.py"
+    script.write_text(INTERRUPTED)
+    process = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while "waiting" not in process.stdout.readline():
+        pass
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    said, complained = process.communicate(timeout=120)
+    assert "stopped waiting" in said
+    assert "2 workers left, complete: True" in said
+    assert "Traceback" not in complained
+
+
+INTERRUPTED = """
+import time
+import orbresearch as orb
+from orbresearch import plan
+if __name__ == "__main__":
+    plan.MAX_CHUNK_ROWS = 50
+    with orb.Lab(n_workers=2, quiet=True) as lab:
+        blockers = [lab.client.submit(time.sleep, 4, resources={"worker_main": 1}, pure=False) for _ in range(2)]
+        run = lab.submit(orb.synthetic_sessions(5), orb.seed_grid(), range_duration=300)
+        print("waiting", flush=True)
+        run.wait()
+        run.wait()
+        print(len(lab.client.scheduler_info()["workers"]), "workers left, complete:", run.complete)
+"""
 
 
 def test_the_main_job_runs_twice_and_has_its_rows_once(own_home):

@@ -128,6 +128,7 @@ def _forget_inputs() -> None:
     from orbresearch.lab import worker
 
     worker._load_input.cache_clear()
+    worker._load_series.cache_clear()
     worker.load_spec.cache_clear()
 
 
@@ -265,3 +266,37 @@ def test_too_few_sessions_have_no_best_and_say_why(lab):
     with pytest.warns(UserWarning, match="no resolved backtest traded in 30 sessions"):
         assert len(run.best()) == 0
     assert len(run.best(min_sessions=1)) == 20
+
+
+def test_results_that_redis_lost_end_the_waiting_and_a_new_submission_completes(lab, monkeypatch):
+    sessions = orb.synthetic_sessions(35, seed=19)
+    lab.lifecycle_result_data()
+    token_holder = lab._services.staging, lab._services.store.uuid
+    from orbresearch import staging
+
+    while not staging.acquire_lease(*token_holder, "test", 60_000):  # no reaper while we flush
+        time.sleep(0.05)
+    run = lab.submit(sessions, GRID, range_duration=300)
+    while run.status()["computed"] < len(GRID):
+        time.sleep(0.05)
+    lab._services.staging.books.flushdb()
+    monkeypatch.setattr("orbresearch.lab.run._SILENCE_SECONDS", 1.0)
+    with pytest.raises(RunFailed, match="lost on their way"):
+        run.wait()
+    again = lab.submit(sessions, GRID, range_duration=300).wait()
+    same(again.results(), orb.run_grid(sessions, GRID, 300))
+
+
+def test_a_stretch_that_was_submitted_does_not_pass_for_the_whole(lab, lab_home):
+    sessions = orb.synthetic_sessions(6, seed=23)
+    part = sessions.between(sessions.dates[2], sessions.dates[3])
+    first = lab.submit(sessions, GRID, range_duration=300).wait()
+    lab.submit(part, GRID, range_duration=300).wait()
+    from orbresearch.lab.display import recompute
+
+    assert len(recompute(first.results().backtest_id.iloc[0]).daily) == 6
+
+
+def test_sessions_under_another_name_are_refused(lab, sessions):
+    with pytest.raises(BadInput, match="'A' names the sessions of 'SYNTHETIC'"):
+        lab.submit({"A": sessions}, GRID)
