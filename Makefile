@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint test-compiled test-interpreted test-slow servers python clean agrees
+.PHONY: help run bench test lint test-compiled test-interpreted test-slow servers python clean agrees
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,6 +21,7 @@ help:
 	@echo '                and ARGS="..." for any option of: python -m orbresearch --help'
 	@echo 'make test       install, lint, test compiled, test kernels and core once more without compilation'
 	@echo 'make test-slow  the suites that take minutes'
+	@echo 'make bench      the grid kernel against the plain scan, in backtests a second'
 	@echo 'make lint, make test-compiled, make test-interpreted   the parts of make test'
 	@echo 'make python     say which Python make would use; PYTHON=/path/to/python3.12 makes it another'
 	@echo 'make clean      remove $(VENV) and what tools leave; cached prices, results and plots stay'
@@ -122,6 +123,10 @@ run: $(VENV)/.run
 	$(call option,--commission,COMMISSION) $(call option,--slippage,SLIPPAGE) $(call option,--env-file,ENV_FILE) \
 	[ -z "$$RANGE" ] || set -- "$$@" --range $$RANGE; \
 	exec $(BIN)/python -m orbresearch "$$@" $(ARGS)
+
+# Figures for the README, as ratios measured in one process; not a test.
+bench: $(VENV)/.run
+	$(BIN)/python -m tests.benchmarks.bench_grid
 
 # --- Tests --------------------------------------------------------------------------------------------------------------
 
