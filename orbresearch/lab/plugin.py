@@ -42,6 +42,12 @@ class Feed:
     failures: list[str] = field(default_factory=list)
     failed: int = 0  # backtests
 
+    def fail(self, first: int, rows: int, reason: str) -> None:
+        """Note a chunk that is set aside."""
+        self.failed += rows
+        if len(self.failures) < _FAILURES_KEPT:
+            self.failures.append(f"backtests {first} to {first + rows - 1}: {reason}")
+
 
 class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
     """Feeds and reaps. Registered once per scheduler; labs talk to it through the scheduler's handlers.
@@ -149,6 +155,9 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             await asyncio.sleep(pause)
             return
         self.reaper_error, self.reaper_failures = "", 0
+        for run_id, first, rows, reason in done["refused"]:
+            if run_id in self.feeds:
+                self.feeds[run_id].fail(first, rows, reason)
         if done["left"]:
             self.wake.set()
         await asyncio.sleep(self.reap_seconds)
@@ -178,9 +187,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             feed.computed += done["rows"]
             feed.seconds += done["seconds"]
         except Exception as error:  # a chunk that fails is set aside; the run goes on
-            feed.failed += chunk[1]
-            if len(feed.failures) < _FAILURES_KEPT:
-                feed.failures.append(f"backtests {chunk[0]} to {chunk[0] + chunk[1] - 1}: {_first_line(error)}")
+            feed.fail(chunk[0], chunk[1], _first_line(error))
         finally:
             future.release()  # a failed one would answer for the key when the chunk is submitted again
             feed.running -= 1

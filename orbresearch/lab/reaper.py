@@ -9,6 +9,7 @@ import uuid as uuids
 from typing import Any
 
 from orbresearch import staging
+from orbresearch.errors import Corrupt
 from orbresearch.lab.services import Services
 
 LEASE_MILLISECONDS = 15_000  # renewed before every chunk; a dead reaper's entries go to the next after this
@@ -24,22 +25,34 @@ def reap(services: Services, seconds: float = 3600.0, most: int | None = None) -
     Returns
     -------
     dict
-        ``rows`` written by run, ``left`` entries on the stream, ``busy``: another reaper holds the lease.
+        ``rows`` written by run, ``left`` entries on the stream, ``busy``: another reaper holds the lease; ``refused``:
+        (run, first backtest, rows, reason) of results that the store cannot hold, taken off the stream.
     """
     from orbresearch.store.writer import persist_chunk
 
     redis, store = services.staging, services.store
     token = f"{socket.gethostname()}-{os.getpid()}-{uuids.uuid4().hex}"
     end, moved, rows = time.monotonic() + seconds, 0, dict[str, int]()
+    refused: list[tuple[str, int, int, str]] = []
     if not staging.acquire_lease(redis, store.uuid, token, LEASE_MILLISECONDS):
-        return {"rows": rows, "left": staging.staged_count(redis, store.uuid), "busy": True}
+        return {"rows": rows, "left": staging.staged_count(redis, store.uuid), "busy": True, "refused": refused}
     try:
         while entries := staging.read_staged(redis, store.uuid, token, _ENTRIES):
             for entry in entries:
                 if not staging.renew_lease(redis, store.uuid, token, LEASE_MILLISECONDS):
-                    return {"rows": rows, "left": staging.staged_count(redis, store.uuid), "busy": True}
-                batch = staging.decode_batch(entry.payload)
-                written = persist_chunk(store, entry.run_id, entry.first, batch)
+                    return {
+                        "rows": rows,
+                        "left": staging.staged_count(redis, store.uuid),
+                        "busy": True,
+                        "refused": refused,
+                    }
+                try:
+                    batch = staging.decode_batch(entry.payload)
+                    written = persist_chunk(store, entry.run_id, entry.first, batch)
+                except Corrupt as error:  # one bad result must not keep all others from the store
+                    staging.reject(redis, store.uuid, entry)
+                    refused.append((entry.run_id, entry.first, entry.rows, str(error)))
+                    continue
                 staging.acknowledge(redis, store.uuid, entry)
                 rows[entry.run_id] = rows.get(entry.run_id, 0) + written
             moved += len(entries)
@@ -47,7 +60,7 @@ def reap(services: Services, seconds: float = 3600.0, most: int | None = None) -
                 break
     finally:
         staging.release_lease(redis, store.uuid, token)
-    return {"rows": rows, "left": staging.staged_count(redis, store.uuid), "busy": False}
+    return {"rows": rows, "left": staging.staged_count(redis, store.uuid), "busy": False, "refused": refused}
 
 
 def lifecycle(services: Services, patience_seconds: float = 30.0) -> dict[str, Any]:

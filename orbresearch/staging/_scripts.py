@@ -73,6 +73,21 @@ redis.call('SADD', runs, run_id)
 return 1
 """
 
+# KEYS: run, chunks, runs, stream. ARGV: first, rows, entry, group. Returns 1, or 0 where the entry is gone.
+REJECT = """
+local run, chunks, stream = KEYS[1], KEYS[2], KEYS[4]
+local first, rows, entry, group = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+redis.call('XACK', stream, group, entry)
+if redis.call('XDEL', stream, entry) == 0 then return 0 end
+local staged_rows, staged_bytes = string.match(redis.call('HGET', chunks, first) or '', '^staged (%d+) (%d+) ')
+if staged_rows then
+  redis.call('HINCRBY', run, 'staged', '-' .. staged_rows)
+  redis.call('HINCRBY', run, 'staged_bytes', '-' .. staged_bytes)
+  redis.call('HSET', chunks, first, 'submitted ' .. rows)
+end
+return 1
+"""
+
 # KEYS: lease, stream. ARGV: token, milliseconds, group. Who holds it gets it again: a repeated request is harmless.
 # DEL is a write that a full server accepts: it must be able to get a reaper, and the group a reaper needs. Each reaper
 # is a consumer of its own, so a new one strikes off those of old that have nothing pending (what is pending would be

@@ -129,6 +129,12 @@ def acknowledge(staging: Staging, uuid: str, staged: Staged) -> None:
     _run(staging, _scripts.ACKNOWLEDGE, where, *facts)
 
 
+def reject(staging: Staging, uuid: str, staged: Staged) -> None:
+    """Take a result off the stream that the store cannot hold; its chunk may be computed anew. Repeatable."""
+    facts = staged.first, staged.rows, staged.entry_id, keys.GROUP
+    _run(staging, _scripts.REJECT, _book_keys(uuid, staged.run_id), *facts)
+
+
 def counts(staging: Staging, uuid: str, run_id: str | None = None) -> Counts:
     """Return where one run stands, or all runs of this store together."""
     with speaking(staging.where):

@@ -116,7 +116,7 @@ def test_a_reaper_that_dies_loses_no_row_and_doubles_none(services, plan, settin
 def test_one_reaper_at_a_time(services, plan, settings):
     stage_results(services, plan, settings)
     assert staging.acquire_lease(services.staging, services.store.uuid, "somebody", 60_000)
-    assert reap(services) == {"rows": {}, "left": len(list(plan.chunks())), "busy": True}
+    assert reap(services) == {"rows": {}, "left": len(list(plan.chunks())), "busy": True, "refused": []}
     staging.release_lease(services.staging, services.store.uuid, "somebody")
     assert reap(services)["rows"] == {plan.run_id: len(plan)}
     check_rows(services, plan)
@@ -151,7 +151,27 @@ def test_two_stores_on_one_redis_never_mix(services, plan, settings, tmp_path):
     other_settings = replace(settings, store=StoreSettings(tmp_path / "other.sqlite"))
     other = open_services(other_settings)
     stage_results(services, plan, settings)
-    assert reap(other) == {"rows": {}, "left": 0, "busy": False}
+    assert reap(other) == {"rows": {}, "left": 0, "busy": False, "refused": []}
     assert reap(services)["rows"] == {plan.run_id: len(plan)}
     check_rows(services, plan)
     other.close()
+
+
+def test_a_result_that_the_store_cannot_hold_keeps_no_other_from_it(services, plan, settings):
+    where = services.staging, services.store.uuid, plan.run_id
+    first = next(plan.chunks())
+    cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in plan.sessions.items()}
+    chunks = [(chunk.first, chunk.rows) for chunk in plan.chunks()]
+    begin.begin_run(services, begin.run_record(plan, cached, orb.__version__), encode_spec(plan), chunks)
+    assert staging.complete_chunk(*where, first.first, first.rows, b"rubbish")
+    for chunk in list(plan.chunks())[1:]:
+        batch = compute_rows(plan.run_id, plan.inputs[chunk.input], plan.grid, plan.rules, chunk)
+        assert staging.complete_chunk(*where, chunk.first, chunk.rows, staging.encode_batch(batch))
+    done = reap(services)
+    assert done["rows"] == {plan.run_id: len(plan) - first.rows}
+    assert [entry[:3] for entry in done["refused"]] == [(plan.run_id, first.first, first.rows)]
+    assert begin.run_counts(services, plan.run_id)["queued"] == first.rows
+    batch = compute_rows(plan.run_id, plan.inputs[0], plan.grid, plan.rules, first)
+    assert staging.complete_chunk(*where, first.first, first.rows, staging.encode_batch(batch))
+    reap(services)
+    check_rows(services, plan)
