@@ -86,7 +86,8 @@ def _compute_block(
     item: Input, rules: Rules, stops: Any, counts: Any, cooloffs: Any, limits: Any, count_at: Any, limit_at: Any
 ) -> Any:
     """Run the kernel on a block; return SUMS, shape (stops, count_at, cooloffs, limit_at)."""
-    from orbresearch.kernels.grid import PARTS, collect_sums, share_grid
+    from orbresearch.kernels.grid import share_grid
+    from orbresearch.kernels.parts import PARTS, collect_sums
 
     costs = find_costs(rules, item.series.increment_nanos)
     reach, level = fill_arguments(rules, item.series.increment_nanos)

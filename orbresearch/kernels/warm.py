@@ -9,7 +9,8 @@ from orbresearch.schema import RANGES, SUMS, TICKS
 
 def warm_kernels() -> None:
     """Call the kernels of a chunk on nothing, with the types that chunks have."""
-    from orbresearch.kernels.grid import PARTS, collect_sums, share_grid
+    from orbresearch.kernels.grid import share_grid
+    from orbresearch.kernels.parts import PARTS, collect_sums
     from orbresearch.kernels.records import link_breakouts, link_records
     from orbresearch.kernels.statistics import COLUMNS, finish_rows
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orbresearch.analysis.grids import compute_sums, cut_products, fill_arguments
 from orbresearch.grid import ParameterGrid
-from orbresearch.kernels.grid import round_ratio
+from orbresearch.kernels.parts import round_ratio
 from orbresearch.kernels.scan import divide_half_even, scan_grid
 from orbresearch.plan import Chunk, make_plan, run_points
 from orbresearch.rules import NANOS, find_costs
