@@ -55,6 +55,17 @@ class Input:
         return self._breakouts[reach]
 
     @cached_property
+    def reach_of_days(self) -> tuple[Any, Any]:
+        """Return each tradable session's span (highest minus lowest price) and way (sum of all moves), increments."""
+        price, table = self.series.columns["price"], self.ranges
+        edges = np.stack([table["first_tick"] - 1, table["last_tick"] + 1], axis=1).ravel()
+        ends = np.append(price, price[-1])  # reduceat wants every index inside
+        high = np.maximum(np.maximum.reduceat(ends, edges)[::2], table["high"]).astype(np.float64)
+        low = np.minimum(np.minimum.reduceat(ends, edges)[::2], table["low"])
+        way = np.concatenate([[0], np.cumsum(np.abs(np.diff(price.astype(np.int64))))])
+        return high - low, way[table["last_tick"]] - way[table["first_tick"] - 1]
+
+    @cached_property
     def ranges_hash(self) -> str:
         """Content hash of the opening ranges, under which they are staged."""
         return content_hash(self.ranges.tobytes())
@@ -253,11 +264,11 @@ def _input(sessions: Sessions, duration: int, grid: ParameterGrid, rules: Rules)
         item = Input(sessions.ticker, duration, sessions.series, ranges.table, sessions.source)
         known[duration] = ranges, item
     ranges, item = known[duration]
-    check_input(sessions.ticker, sessions.series, ranges, grid, rules)
+    check_input(item, ranges, grid, rules)
     return item
 
 
-def check_input(ticker: str, series: Series, ranges: Ranges, grid: ParameterGrid, rules: Rules) -> None:
+def check_input(item: Input, ranges: Ranges, grid: ParameterGrid, rules: Rules) -> None:
     """Refuse a ticker without a tradable session, distances beyond int32 and sums beyond int64.
 
     Raises
@@ -266,52 +277,42 @@ def check_input(ticker: str, series: Series, ranges: Ranges, grid: ParameterGrid
     """
     if len(ranges.table) == 0:
         why = "; ".join(f"{day}: {reason}" for day, reason in list(ranges.untradable.items())[:3])
-        raise BadInput(f"ticker {ticker}", f"no tradable session for a range of {ranges.duration} s ({why})", "drop it")
+        raise BadInput(
+            f"ticker {item.ticker}", f"no tradable session for a range of {ranges.duration} s ({why})", "drop it"
+        )
     for name in ("stop_distance", "limit_distance"):
         largest = max(getattr(grid, name))
-        if to_increments(largest, series.increment_nanos) > np.iinfo(np.int32).max:
-            wrong = f"{largest} dollars are beyond int32 increments of {series.increment_nanos / 1e9}"
+        if to_increments(largest, item.series.increment_nanos) > np.iinfo(np.int32).max:
+            wrong = f"{largest} dollars are beyond int32 increments of {item.series.increment_nanos / 1e9}"
             raise BadInput(name, wrong, "give a smaller distance, or a coarser increment=")
-    _check_sums(ticker, series, ranges.table, grid, find_costs(rules, series.increment_nanos))
+    _check_sums(item, grid, find_costs(rules, item.series.increment_nanos))
 
 
-def _check_sums(ticker: str, series: Series, table: Any, grid: ParameterGrid, costs: Costs) -> None:
+def _check_sums(item: Input, grid: ParameterGrid, costs: Costs) -> None:
     """Refuse a run whose sums could pass 2**63: of squared returns (1e-16), or of a day's profit times 1e8."""
-    most = max(grid.stop_count_limit)
-    returns = worst_returns(series, table, most, costs)
+    most, table = max(grid.stop_count_limit), item.ranges
+    returns = worst_returns(item, most, costs)
     if (returns * table["first_price"] * costs.q).max() > _MOST or (returns**2).sum() > _MOST:
-        day = series.labels[table["session"][int(returns.argmax())]]
-        wrong = f"{ticker}'s squared returns could pass 2**63 with {most} stops a day (on {day})"
+        day = item.series.labels[table["session"][int(returns.argmax())]]
+        wrong = f"{item.ticker}'s squared returns could pass 2**63 with {most} stops a day (on {day})"
         raise BadInput("stop_count_limit", wrong, "give a smaller one, or fewer sessions")
 
 
-def worst_returns(series: Series, table: Any, most_stops: int, costs: Costs) -> Any:
-    """Return a bound of each tradable session's absolute return, 1e-8.
+def worst_returns(item: Input, most_stops: int, costs: Costs) -> Any:
+    """Return a bound of each tradable session's absolute return, 1e-8: float64 array, shape (T,).
 
     A trade moves by the day's span at the most, and a day's trades together by its way, for they do not overlap.
 
     Parameters
     ----------
-    series : Series
-    table : RANGES array
+    item : Input
     most_stops : int
         Largest stop count, and so the most trades of a day.
     costs : Costs
-
-    Returns
-    -------
-    float64 array, shape (T,)
     """
-    price = series.columns["price"]
-    edges = np.stack([table["first_tick"] - 1, table["last_tick"] + 1], axis=1).ravel()
-    ends = np.append(price, price[-1])  # reduceat wants every index inside
-    high = np.maximum(np.maximum.reduceat(ends, edges)[::2], table["high"]).astype(float)
-    low = np.minimum(np.minimum.reduceat(ends, edges)[::2], table["low"])
+    table, (span, way) = item.ranges, item.reach_of_days
     trades = np.minimum(most_stops, table["last_tick"] - table["first_tick"] + 1)
-    way = np.concatenate([[0], np.cumsum(np.abs(np.diff(price.astype(np.int64))))])
-    variation = way[table["last_tick"]] - way[table["first_tick"] - 1]
-    moves = np.minimum(trades * (high - low), variation)  # trades of a day do not overlap
-    worst = moves * costs.q + trades * max(costs.trade, costs.limit_trade)
+    worst = np.minimum(trades * span, way) * costs.q + trades * max(costs.trade, costs.limit_trade)
     return worst / (table["first_price"] * float(costs.q)) * 1e8 + 1
 
 

@@ -92,7 +92,7 @@ def _compute_block(
     costs = find_costs(rules, item.series.increment_nanos)
     reach, level = fill_arguments(rules, item.series.increment_nanos)
     shape = len(stops), len(cooloffs), len(counts), len(limits)
-    narrow = worst_returns(item.series, item.ranges, int(counts[-1]), costs).sum() < np.iinfo(np.int32).max
+    narrow = worst_returns(item, int(counts[-1]), costs).sum() < np.iinfo(np.int32).max
     state = np.zeros((3, *shape), np.int32 if narrow else np.int64)
     first = np.zeros((shape[0], shape[3], PARTS), np.int64)
     stretch = np.zeros((*shape, PARTS), np.int64)
