@@ -26,4 +26,4 @@ def warm_kernels() -> None:
         state = np.zeros((3, 0, 0, 0, 0), kind)
         share_grid(*given, state, *parts, np.zeros((2, 4), np.int64), none)
         collect_sums(none, none, none, none, 0, 1, 0, 0, state, *parts, sums)
-    finish_rows(sums, 1, 100.0, 100.0, np.zeros((0, len(COLUMNS))))
+    finish_rows(sums, 1, 100.0, 100.0, np.zeros((0, len(COLUMNS)), order="F"))
