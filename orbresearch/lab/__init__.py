@@ -7,10 +7,13 @@ lab       a cluster, Redis and the store together: what a notebook holds in its 
 cluster   a local Dask cluster with two queues; the scheduler of another process
 plugin    in the scheduler: feeds chunks to workers and submits the reaper, so that a run outlives its notebook
 worker    in a worker: computes a chunk from staged inputs
+services  Redis and the store of one process
 begin     before a run: stages what is missing, registers the run, compares the books with the ledger
 reaper    moves results from Redis into the store
 run       one run, with or without a lab: progress, results, best rows
+progress  what a person sees of a run while it goes on
 display   pictures of stored backtests
+preload   in every worker process of a local cluster: leaves Ctrl-C to whoever waits
 daemon    ``python -m orbresearch up`` and ``down``
 ========  ==========================================================================================
 """
