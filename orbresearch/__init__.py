@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from orbresearch.analysis.performance import Backtest, run_backtest, run_grid
     from orbresearch.errors import OrbError
-    from orbresearch.grid import ParameterGrid, frange, seed_grid
+    from orbresearch.grid import ParameterGrid, ParameterList, frange, seed_grid
     from orbresearch.lab.display import display
     from orbresearch.lab.lab import Lab, lifecycle_result_data
     from orbresearch.lab.run import Run, open_run, runs, select
@@ -40,6 +40,7 @@ _HOMES = {
     "Lab": "lab.lab",
     "OrbError": "errors",
     "ParameterGrid": "grid",
+    "ParameterList": "grid",
     "Rules": "rules",
     "Run": "lab.run",
     "Sessions": "sessions.dataset",
@@ -64,6 +65,7 @@ __all__ = [
     "Lab",
     "OrbError",
     "ParameterGrid",
+    "ParameterList",
     "Rules",
     "Run",
     "Sessions",

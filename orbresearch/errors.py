@@ -37,10 +37,6 @@ class BadInput(OrbError, ValueError):
         return f"{self.what}: {self.wrong}; {self.fix}"
 
 
-class NotBuilt(BadInput):
-    """A rule of the strategy that this version does not compute yet: refused by name, never ignored."""
-
-
 class Unreachable(OrbError, ConnectionError):
     """A server that does not answer, or does not let us in. Names host and port, never a password.
 

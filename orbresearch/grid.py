@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from orbresearch.errors import BadInput, NotBuilt
+from orbresearch.errors import BadInput
 from orbresearch.rules import MOST_DOLLARS, to_nanos
 from orbresearch.schema import PARAMETERS
+
+_INTEGERS = ("stop_count_limit", "stop_cooloff_period")
 
 
 def frange(start: float, stop: float, step: float) -> tuple[float, ...]:
@@ -43,16 +45,18 @@ def frange(start: float, stop: float, step: float) -> tuple[float, ...]:
 class ParameterGrid:
     """Every combination of four parameters, the last one fastest.
 
+    Distances are in dollars, or in the units of the run's :class:`~orbresearch.Rules`.
+
     Parameters
     ----------
     stop_distance : float or iterable of float
-        Dollars from the entry price at which a losing position is closed, above 0.
+        Distance at which a losing position is closed, above 0; from an anchor (``Rules.stop_anchor``) also 0.
     stop_count_limit : int or iterable of int
         Stops after which a day is over, 1 or more.
     stop_cooloff_period : int or iterable of int
         Seconds without a position after a stop, 0 or more (0 counts as 1).
-    limit_distance : float or iterable of float
-        Dollars from the entry price at which a winning position is closed, above 0.
+    limit_distance : float, None or iterable of them
+        Distance from the entry price at which a winning position is closed, above 0; None: no limit.
 
     Examples
     --------
@@ -64,19 +68,18 @@ class ParameterGrid:
     stop_distance: tuple[float, ...]
     stop_count_limit: tuple[int, ...]
     stop_cooloff_period: tuple[int, ...]
-    limit_distance: tuple[float, ...]
+    limit_distance: tuple[float | None, ...]
 
     def __init__(
         self,
         stop_distance: float | Iterable[float],
         stop_count_limit: int | Iterable[int],
         stop_cooloff_period: int | Iterable[int],
-        limit_distance: float | Iterable[float],
+        limit_distance: float | Iterable[float | None] | None,
     ) -> None:
-        object.__setattr__(self, "stop_distance", _distances("stop_distance", stop_distance))
-        object.__setattr__(self, "stop_count_limit", _counts("stop_count_limit", stop_count_limit, least=1))
-        object.__setattr__(self, "stop_cooloff_period", _counts("stop_cooloff_period", stop_cooloff_period, least=0))
-        object.__setattr__(self, "limit_distance", _distances("limit_distance", limit_distance))
+        given = stop_distance, stop_count_limit, stop_cooloff_period, limit_distance
+        for name, values in zip(PARAMETERS, given, strict=True):
+            object.__setattr__(self, name, _check(name, _values(name, values)))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -87,21 +90,100 @@ class ParameterGrid:
     def __len__(self) -> int:
         return math.prod(self.shape)
 
-    def __iter__(self) -> Iterator[dict[str, float | int]]:
+    def __iter__(self) -> Iterator[dict[str, float | int | None]]:
         for values in product(*(getattr(self, name) for name in PARAMETERS)):
             yield dict(zip(PARAMETERS, values, strict=True))
 
     def points(self, start: int, stop: int) -> dict[str, Any]:
-        """Return the parameters of points ``start`` to ``stop`` (half-open) as arrays, one per parameter."""
-        return {name: np.asarray(getattr(self, name))[at] for name, at in self.indices(start, stop).items()}
+        """Return the parameters of points ``start`` to ``stop`` (half-open) as arrays, NaN for no limit."""
+        return {name: _array(name, getattr(self, name))[at] for name, at in self.indices(start, stop).items()}
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """Return the different values of a parameter."""
+        return tuple(dict.fromkeys(getattr(self, name)))
 
     def indices(self, start: int, stop: int) -> dict[str, Any]:
         """Return, of points ``start`` to ``stop`` (half-open), which value each parameter takes: int64 arrays."""
         return dict(zip(PARAMETERS, np.unravel_index(np.arange(start, stop), self.shape), strict=True))
 
-    def document(self) -> dict[str, list[float] | list[int]]:
-        """Return the grid as plain JSON values; ``ParameterGrid(**document)`` gives it back."""
+    def document(self) -> dict[str, Any]:
+        """Return the grid as plain JSON values; :func:`read_points` gives it back."""
         return {name: list(getattr(self, name)) for name in PARAMETERS}
+
+
+class ParameterList:
+    """Parameter sets one by one, in the order given, where they form no grid: an adaptive search, a list to look at.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns ``stop_distance, stop_count_limit, stop_cooloff_period, limit_distance``, as of
+        :class:`ParameterGrid`; others are left aside, so that rows of results may be given. A missing
+        ``limit_distance`` is no limit. Equal rows stay.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> sets = pd.DataFrame({"stop_distance": [.1, .25], "stop_count_limit": 1, "stop_cooloff_period": 30,
+    ...                      "limit_distance": [1, None]})
+    >>> len(ParameterList(sets))
+    2
+    """
+
+    def __init__(self, frame: Any) -> None:
+        missing = [name for name in PARAMETERS if name not in getattr(frame, "columns", ())]
+        if missing:
+            wrong = f"no column {', '.join(missing)}"
+            raise BadInput("ParameterList", wrong, f"give a DataFrame with the columns {', '.join(PARAMETERS)}")
+        twice = [name for name in PARAMETERS if list(frame.columns).count(name) > 1]
+        if twice:
+            raise BadInput("ParameterList", f"{', '.join(twice)} twice", "give each column once")
+        columns = {name: frame[name].tolist() for name in PARAMETERS}
+        columns["limit_distance"] = [None if _is_missing(value) else value for value in columns["limit_distance"]]
+        if not len(frame):
+            raise BadInput("ParameterList", "no rows", "give at least one parameter set")
+        self._columns = {name: _check(name, values) for name, values in columns.items()}
+        self._arrays = {name: _array(name, values) for name, values in self._columns.items()}
+
+    def __len__(self) -> int:
+        return len(self._columns["stop_distance"])
+
+    def __repr__(self) -> str:
+        return f"ParameterList({len(self):,} parameter sets)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ParameterList) and self._columns == other._columns
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._columns.values()))
+
+    def __iter__(self) -> Iterator[dict[str, float | int | None]]:
+        for values in zip(*self._columns.values(), strict=True):
+            yield dict(zip(PARAMETERS, values, strict=True))
+
+    def points(self, start: int, stop: int) -> dict[str, Any]:
+        """Return the parameters of points ``start`` to ``stop`` (half-open) as arrays, NaN for no limit."""
+        return {name: values[start:stop] for name, values in self._arrays.items()}
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """Return the different values of a parameter."""
+        return tuple(dict.fromkeys(self._columns[name]))
+
+    def document(self) -> dict[str, Any]:
+        """Return the list as plain JSON values; :func:`read_points` gives it back."""
+        return {"list": {name: list(values) for name, values in self._columns.items()}}
+
+
+Points = ParameterGrid | ParameterList
+
+
+def read_points(document: dict[str, Any]) -> Points:
+    """Return the grid or list that a document describes."""
+    if "list" in document:
+        import pandas as pd
+
+        return ParameterList(pd.DataFrame(document["list"], dtype=object))
+    return ParameterGrid(**document)
 
 
 def seed_grid() -> ParameterGrid:
@@ -119,34 +201,44 @@ def _values(name: str, given: object) -> list[Any]:
     values = list(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else [given]
     if not values:
         raise BadInput(name, "an empty list", "give at least one value")
-    values = [value.item() if isinstance(value, np.generic) else value for value in values]
-    if name == "limit_distance" and any(value is None for value in values):
-        fix = "this version computes backtests with a limit only; give dollars above 0"
-        raise NotBuilt(name, "None (no limit) is not built yet", fix)
     return values
 
 
-def _distances(name: str, given: object) -> tuple[float, ...]:
-    found = []
-    for value in _values(name, given):
-        number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
-        if not number or value != value or not abs(value) < MOST_DOLLARS:
-            raise BadInput(name, f"{value!r} is no number of dollars", "give dollars above 0")
-        if to_nanos(float(value)) <= 0:
-            raise BadInput(name, f"{value!r} is not above 0", "give dollars above 0")
-        found.append(round(float(value), 9))  # the integer that the parameter is: 0.1 + 0.2 is 0.3
-    return tuple(found)
+def _array(name: str, values: tuple[Any, ...]) -> Any:
+    """Return a parameter's values as int64 or float64, NaN for None."""
+    return np.array(values, np.int64) if name in _INTEGERS else np.array(values, np.float64)
 
 
-def _counts(name: str, given: object, least: int) -> tuple[int, ...]:
-    found = []
-    for value in _values(name, given):
-        number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-        number = number and not isinstance(value, bool)
-        whole = int(value) if number else None
-        if whole is None or whole != value:
-            raise BadInput(name, f"{value!r} is no whole number", f"give whole numbers of {least} or more")
-        if not least <= whole <= 2**31 - 1:
-            raise BadInput(name, f"{value!r} is not from {least} to 2147483647", f"give {least} or more")
-        found.append(whole)
-    return tuple(found)
+def _check(name: str, values: list[Any]) -> tuple[Any, ...]:
+    """Return a parameter's values as plain numbers; refuse what is none, by name and value."""
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+    if name in _INTEGERS:
+        least = 1 if name == "stop_count_limit" else 0
+        return tuple(_count(name, value, least) for value in plain)
+    return tuple(None if value is None and name == "limit_distance" else _distance(name, value) for value in plain)
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or type(value).__name__ == "NAType" or value != value
+
+
+def _distance(name: str, value: Any) -> float:
+    least = "above 0" if name == "limit_distance" else "0 or more"
+    number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+    if not number or value != value or not abs(value) < MOST_DOLLARS:
+        hint = " (None for no limit)" if name == "limit_distance" else ""
+        raise BadInput(name, f"{value!r} is no distance", f"give a number {least}{hint}")
+    if value < 0 or (to_nanos(float(value)) == 0 and (value != 0 or name == "limit_distance")):
+        raise BadInput(name, f"{value!r} is not {least}", f"give a number {least}, not finer than 1e-9")
+    return round(float(value), 9) + 0.0  # the integer that the parameter is: 0.1 + 0.2 is 0.3; no negative zero
+
+
+def _count(name: str, value: Any, least: int) -> int:
+    number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    number = number and not isinstance(value, bool)
+    whole = int(value) if number else None
+    if whole is None or whole != value:
+        raise BadInput(name, f"{value!r} is no whole number", f"give whole numbers of {least} or more")
+    if not least <= whole <= 2**31 - 1:
+        raise BadInput(name, f"{value!r} is not from {least} to 2147483647", f"give {least} or more")
+    return whole

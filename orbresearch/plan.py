@@ -14,61 +14,22 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from orbresearch.errors import BadInput
-from orbresearch.grid import ParameterGrid
-from orbresearch.rules import Costs, Rules, find_costs, to_increments
+from orbresearch.grid import ParameterGrid, ParameterList, Points
+from orbresearch.inputs import Input, check_distances, make_input, warn_of_fine_distances
+from orbresearch.rules import Rules
 from orbresearch.schema import RESULTS_VERSION
 from orbresearch.sessions.dataset import Sessions
-from orbresearch.sessions.ranges import Ranges, check_duration, find_ranges
-from orbresearch.sessions.series import Series, content_hash
+from orbresearch.sessions.ranges import check_duration
+from orbresearch.sessions.series import content_hash
 
 INDEX_DIGITS = 10
 MAX_TICKER = 32  # characters, of the column `ticker`
 MAX_CHUNK_ROWS = 100_000
-_MOST = 2**63 - 1
-_inputs: WeakKeyDictionary[Sessions, dict[int, tuple[Ranges, Input]]] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True, eq=False)
-class Input:
-    """What the backtests of one ticker and range duration are computed from."""
-
-    ticker: str
-    duration: int
-    series: Series
-    ranges: Any  # RANGES array
-    source: str = ""
-    _breakouts: dict[int, Any] = field(default_factory=dict, repr=False)
-
-    def breakouts(self, reach: int) -> Any:
-        """Return int32 links from each tick to the next breakout, ``reach`` increments beyond an edge; made once."""
-        from orbresearch.kernels.records import link_breakouts
-
-        if reach not in self._breakouts:
-            links = np.zeros(self.series.pointers[-1], np.int32)
-            link_breakouts(self.series.columns["price"], self.ranges, reach, links)
-            self._breakouts[reach] = links
-        return self._breakouts[reach]
-
-    @cached_property
-    def reach_of_days(self) -> tuple[Any, Any]:
-        """Return each tradable session's span (highest minus lowest price) and way (sum of all moves), increments."""
-        price, table = self.series.columns["price"], self.ranges
-        edges = np.stack([table["first_tick"] - 1, table["last_tick"] + 1], axis=1).ravel()
-        ends = np.append(price, price[-1])  # reduceat wants every index inside
-        high = np.maximum(np.maximum.reduceat(ends, edges)[::2], table["high"]).astype(np.float64)
-        low = np.minimum(np.minimum.reduceat(ends, edges)[::2], table["low"])
-        way = np.concatenate([[0], np.cumsum(np.abs(np.diff(price.astype(np.int64))))])
-        return high - low, way[table["last_tick"]] - way[table["first_tick"] - 1]
-
-    @cached_property
-    def ranges_hash(self) -> str:
-        """Content hash of the opening ranges, under which they are staged."""
-        return content_hash(self.ranges.tobytes())
+MAX_LIST_ROWS = 20_000  # of a parameter list, whose backtests share nothing
 
 
 @dataclass(frozen=True)
@@ -89,7 +50,7 @@ class Plan:
     ----------
     inputs : tuple of Input
         Ticker by ticker, duration by duration.
-    grid : ParameterGrid
+    grid : ParameterGrid or ParameterList
     rules : Rules
         Resolved: nothing is ``auto`` any more.
     chunk_rows : int
@@ -97,7 +58,7 @@ class Plan:
     """
 
     inputs: tuple[Input, ...]
-    grid: ParameterGrid
+    grid: Points
     rules: Rules
     chunk_rows: int
     sessions: dict[str, Sessions] = field(default_factory=dict, repr=False)
@@ -108,10 +69,12 @@ class Plan:
     def __repr__(self) -> str:
         tickers = ", ".join(dict.fromkeys(item.ticker for item in self.inputs))
         durations = ", ".join(str(d) for d in self.durations)
+        said = self.rules.differing()
+        others = "".join(f", {n} {v}" for n, v in said.items() if n not in ("fill", "commission", "slippage"))
         return (
             f"Plan({self.run_id}: {len(self):,} backtests in {sum(1 for _ in self.chunks()):,} chunks; "
             f"{tickers}; ranges of {durations} s; {self.rules.fill} fills, commission {self.rules.commission}, "
-            f"slippage {self.rules.slippage})"
+            f"slippage {self.rules.slippage}{others})"
         )
 
     @property
@@ -127,7 +90,7 @@ class Plan:
     @cached_property
     def run_id(self) -> str:
         """16 hex digits that stand for everything that decides the run's numbers."""
-        data = [[item.ticker, item.duration, item.series.hash, item.ranges_hash] for item in self.inputs]
+        data = [[item.ticker, item.duration, item.series.hash, item.days_hash] for item in self.inputs]
         return _digest(data, self.grid.document(), self.rules.document())
 
     @cached_property
@@ -188,7 +151,7 @@ def parse_backtest_id(backtest_id: str) -> tuple[str, int]:
 
 def make_plan(
     sessions: Sessions | Mapping[str, Sessions],
-    grid: ParameterGrid,
+    grid: Points,
     range_duration: int | Iterable[int] = 300,
     rules: Rules | None = None,
 ) -> Plan:
@@ -197,7 +160,7 @@ def make_plan(
     Parameters
     ----------
     sessions : Sessions or mapping of ticker to Sessions
-    grid : ParameterGrid
+    grid : ParameterGrid or ParameterList
     range_duration : int or iterable of int
         Seconds.
     rules : Rules, optional
@@ -217,8 +180,8 @@ def make_plan(
             check_duration(item, duration)  # before int(): it takes True, "12" and 300.7
     if len(set(durations)) < len(durations):
         raise BadInput("range_duration", f"{durations} names a duration twice", "give each once")
-    if not isinstance(grid, ParameterGrid):
-        raise BadInput("grid", f"a {type(grid).__name__}", "give an orb.ParameterGrid")
+    if not isinstance(grid, (ParameterGrid, ParameterList)):
+        raise BadInput("grid", f"a {type(grid).__name__}", "give an orb.ParameterGrid or an orb.ParameterList")
     if rules is not None and not isinstance(rules, Rules):
         raise BadInput("rules", f"a {type(rules).__name__}", "give orb.Rules(...)")
     most = 10**INDEX_DIGITS
@@ -229,8 +192,10 @@ def make_plan(
     if len(kinds) > 1:
         raise BadInput("sessions", "some tickers are bars and some are prices", "submit them as two runs")
     rules = (rules or Rules()).resolve(bars=kinds.pop())
-    inputs = tuple(_input(item, int(duration), grid, rules) for item in loaded.values() for duration in durations)
-    _warn_of_spans(loaded)
+    check_distances(grid, rules)
+    inputs = tuple(make_input(item, int(duration), grid, rules) for item in loaded.values() for duration in durations)
+    _warn_of_spans(loaded, rules)
+    warn_of_fine_distances(inputs, grid, rules)
     return Plan(inputs, grid, rules, _chunk_rows(grid), loaded)
 
 
@@ -250,75 +215,17 @@ def _check_sessions(sessions: Any) -> dict[str, Sessions]:
     return dict(loaded)
 
 
-def _chunk_rows(grid: ParameterGrid) -> int:
+def _chunk_rows(grid: Points) -> int:
     """Return how many backtests a chunk holds: whole stop distances where they fit, because those share the most."""
+    if isinstance(grid, ParameterList):
+        return MAX_LIST_ROWS
     block = prod(grid.shape[1:])
     return MAX_CHUNK_ROWS // block * block if block <= MAX_CHUNK_ROWS else MAX_CHUNK_ROWS
 
 
-def _input(sessions: Sessions, duration: int, grid: ParameterGrid, rules: Rules) -> Input:
-    """Return the input of a ticker and duration; made once, so that whatever hangs on it is prepared once."""
-    known = _inputs.setdefault(sessions, {})
-    if duration not in known:
-        ranges = find_ranges(sessions, duration)
-        item = Input(sessions.ticker, duration, sessions.series, ranges.table, sessions.source)
-        known[duration] = ranges, item
-    ranges, item = known[duration]
-    check_input(item, ranges, grid, rules)
-    return item
-
-
-def check_input(item: Input, ranges: Ranges, grid: ParameterGrid, rules: Rules) -> None:
-    """Refuse a ticker without a tradable session, distances beyond int32 and sums beyond int64.
-
-    Raises
-    ------
-    BadInput
-    """
-    if len(ranges.table) == 0:
-        why = "; ".join(f"{day}: {reason}" for day, reason in list(ranges.untradable.items())[:3])
-        raise BadInput(
-            f"ticker {item.ticker}", f"no tradable session for a range of {ranges.duration} s ({why})", "drop it"
-        )
-    for name in ("stop_distance", "limit_distance"):
-        largest = max(getattr(grid, name))
-        if to_increments(largest, item.series.increment_nanos) > np.iinfo(np.int32).max:
-            wrong = f"{largest} dollars are beyond int32 increments of {item.series.increment_nanos / 1e9}"
-            raise BadInput(name, wrong, "give a smaller distance, or a coarser increment=")
-    _check_sums(item, grid, find_costs(rules, item.series.increment_nanos))
-
-
-def _check_sums(item: Input, grid: ParameterGrid, costs: Costs) -> None:
-    """Refuse a run whose sums could pass 2**63: of squared returns (1e-16), or of a day's profit times 1e8."""
-    most, table = max(grid.stop_count_limit), item.ranges
-    returns = worst_returns(item, most, costs)
-    if (returns * table["first_price"] * costs.q).max() > _MOST or (returns**2).sum() > _MOST:
-        day = item.series.labels[table["session"][int(returns.argmax())]]
-        wrong = f"{item.ticker}'s squared returns could pass 2**63 with {most} stops a day (on {day})"
-        raise BadInput("stop_count_limit", wrong, "give a smaller one, or fewer sessions")
-
-
-def worst_returns(item: Input, most_stops: int, costs: Costs) -> Any:
-    """Return a bound of each tradable session's absolute return, 1e-8: float64 array, shape (T,).
-
-    A trade moves by the day's span at the most, and a day's trades together by its way, for they do not overlap.
-
-    Parameters
-    ----------
-    item : Input
-    most_stops : int
-        Largest stop count, and so the most trades of a day.
-    costs : Costs
-    """
-    table, (span, way) = item.ranges, item.reach_of_days
-    trades = np.minimum(most_stops, table["last_tick"] - table["first_tick"] + 1)
-    worst = np.minimum(trades * span, way) * costs.q + trades * max(costs.trade, costs.limit_trade)
-    return worst / (table["first_price"] * float(costs.q)) * 1e8 + 1
-
-
-def _warn_of_spans(loaded: Mapping[str, Sessions]) -> None:
+def _warn_of_spans(loaded: Mapping[str, Sessions], rules: Rules) -> None:
     """Warn when one grid of dollars meets prices of different size."""
-    if len(loaded) < 2:
+    if len(loaded) < 2 or "dollars" not in (rules.stop_unit, rules.limit_unit):
         return
     means = {ticker: float(item.columns["price"].mean()) * item.increment for ticker, item in loaded.items()}
     least, most = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
@@ -327,17 +234,3 @@ def _warn_of_spans(loaded: Mapping[str, Sessions]) -> None:
         "the same stop means something else for each ticker",
         stacklevel=3,
     )
-
-
-def run_points(grid: ParameterGrid, chunk_point: int, rows: int, increment_nanos: int) -> Any:
-    """Return grid points as the kernels take them: int64, shape (rows, 4): stop, stop count, cool-off, limit.
-
-    Distances become increments by an exact integer ceiling, at least 1.
-    """
-    points = np.empty((rows, 4), np.int64)
-    for column, (name, at) in enumerate(grid.indices(chunk_point, chunk_point + rows).items()):
-        values: Any = getattr(grid, name)
-        if name in ("stop_distance", "limit_distance"):
-            values = [to_increments(value, increment_nanos) for value in values]
-        points[:, column] = np.array(values, np.int64)[at]
-    return points

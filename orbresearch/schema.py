@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 RESULTS_VERSION = 1  # part of every run's id: raised only when a number changes
-STAGING_VERSION = 1  # of what Redis and cached_data hold
+STAGING_VERSION = 2  # of what Redis holds
+CACHE_VERSION = 2  # of what cached_data/ holds: an older folder is read from its source again
 
 #: One price change of a session, in columns (db 2): the step function a backtest walks along.
 TICKS: dict[str, np.dtype[Any]] = {
@@ -31,11 +32,15 @@ OBSERVATIONS: dict[str, np.dtype[Any]] = {
     "stands": np.dtype("u1"),  # 1: stands until the next observation (inside a bar), 0: for its own second only
 }
 
+#: The volume of an observation, shares: a column beside those above, only where the source has volumes.
+VOLUME = np.dtype("<f8")
+
 #: One tradable session under one range duration, as the kernels take it (db 1).
 RANGES = np.dtype(
     [
         ("session", "<i4"),  # index into the sessions of the tick series
         ("open_price", "<i4"),  # increments: first observation of the window
+        ("close_price", "<i4"),  # increments: last observation of the window
         ("high", "<i4"),  # increments
         ("low", "<i4"),  # increments
         ("count_trades", "<i4"),  # observations in the window, bars counted once
@@ -44,6 +49,36 @@ RANGES = np.dtype(
         ("last_tick", "<i8"),  # index of the session's last tick
         ("first_price", "<i4"),  # increments: the session's first price, by which returns are measured
         ("avg_vol", "<f8"),  # mean implied volatility of the window, NaN where the source has none
+    ]
+)
+
+#: A tick as kernels hop over it: a quarter of a cache line. Made from TICKS, stored nowhere.
+NODES = np.dtype(
+    [
+        ("price", "<i4"),  # increments
+        ("stamp", "<i4"),  # twice the time, and one more for the first of a bar
+        ("higher", "<i4"),  # the next tick of the session at a higher price, or -1
+        ("lower", "<i4"),  # the next tick of the session at a lower price, or -1
+    ]
+)
+
+NEVER = 2**62  # increments: a price or a distance that is not reached, a second that does not come
+
+#: One tradable session under a run's rules, as the kernels take it (db 1).
+DAYS = np.dtype(
+    [
+        *RANGES.descr,
+        ("up", "<i8"),  # increments: the price that opens a long; NEVER where none may open
+        ("down", "<i8"),  # increments: the price that opens a short; -NEVER where none may open
+        ("direction", "<i8"),  # of entry `open`: +1, -1, or 0 for no entry
+        ("cutoff", "<i8"),  # second since the open before which a position must open
+        ("long_anchor", "<i8"),  # increments: the level that an anchored stop of a long lies beyond
+        ("short_anchor", "<i8"),  # increments: and of a short
+        ("long_stop", "<i8"),  # 1e-11 dollars: what a stop distance of 1 means for a long
+        ("short_stop", "<i8"),  # 1e-11 dollars: and for a short
+        ("long_limit", "<i8"),  # 1e-11 dollars: what a limit distance of 1 means for a long
+        ("short_limit", "<i8"),  # 1e-11 dollars: and for a short
+        ("base", "<i8"),  # increments: what the session's profit is divided by
     ]
 )
 
@@ -65,11 +100,11 @@ CLOSE, LIMIT, STOP = range(3)
 SUMS = np.dtype(
     [
         ("profit", "<i8"),  # increment / q
-        ("returns", "<i8"),  # sum of r_d, 1e-8
-        ("squares", "<i8"),  # sum of r_d squared, 1e-16
-        ("downside", "<i8"),  # sum of min(r_d, 0) squared, 1e-16
-        ("drawdown", "<i8"),  # 1e-8, <= 0
-        ("peak", "<i8"),  # running peak of the sum of r_d, 1e-8, >= 0
+        ("returns", "<i8"),  # sum of r_d, in units of return: 1e-8, or increment / q under measure dollars
+        ("squares", "<i8"),  # sum of r_d squared
+        ("downside", "<i8"),  # sum of min(r_d, 0) squared
+        ("drawdown", "<i8"),  # units of return, <= 0
+        ("below", "<i8"),  # how far the sum of r_d lies below its running peak at the end, <= 0
         ("traded", "<i8"),  # sessions with a trade
         ("won", "<i8"),  # sessions with x_d > 0
         ("trades", "<i8"),

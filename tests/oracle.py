@@ -4,8 +4,10 @@ It is written from strategy.md alone and shares no code with the package. Everyt
 and writing the last number is whole numbers and exact fractions; floats appear only where prices come in and
 where a column of the results goes out.
 
-Scope: the default rules (`side` both, `entry` breakout, no buffer, distances in dollars from the entry, no
-cut-off, every session, `measure` return), `fill` seen or level, costs, tick_size.
+Scope: `day` and `opening_range` for the default rules (`side` both, `entry` breakout, no buffer, distances in
+dollars from the entry, no cut-off), `rule_day` for all of the table "Rules", `rule_days` for many sessions and
+`select`, the features, costs, and one backtest's numbers. Which fill and slippage `auto` means is decided by
+the caller.
 
 Units, unless a docstring says otherwise: prices and distances in increments, times in whole seconds since the
 open, an increment in nanodollars (1e-9 dollars).
@@ -16,7 +18,7 @@ Where strategy.md is silent or can be read in two ways, the docstring says "Deci
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -58,6 +60,7 @@ class Range:
     low: int
     count_trades: int
     trading_start: int
+    close_price: int  # last price of the window
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,51 @@ class Position:
     time: int
     price: int
     at_level: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one direction is traded in one session: every rule's and parameter's value, in increments."""
+
+    side: int
+    edge: int  # the range's high for a long, its low for a short
+    buffer: int  # to be exceeded strictly
+    tick_size: int
+    stop: int  # from the entry's price, or beyond `anchor` where there is one
+    limit: int | None
+    anchor: int | None = None  # the level that the stop lies beyond
+    limit_r_nanos: int | None = None  # limit in multiples of the trade's stop distance, times 10⁹
+
+
+@dataclass(frozen=True)
+class DayRules:
+    """strategy.md, "Rules: what belongs to a run beside its grid", as far as they decide a session's trades.
+
+    `fill` is the resolved one; `measure` is for `numbers`; `select` and the costs are not here. "the first
+    value is the default".
+    """
+
+    fill: str = "seen"  # or "level"
+    side: str = "both"  # "long", "short", "opening_bar"
+    entry: str = "breakout"  # "open"
+    entry_buffer: float = 0
+    buffer_unit: str = "dollars"  # "percent", "range" or a feature
+    stop_unit: str = "dollars"  # "percent", "range" or a feature
+    limit_unit: str = "dollars"  # "percent", "range", a feature or "R"
+    stop_anchor: str = "entry"  # "opposite_edge", "opposite_entry"
+    entry_cutoff: int | None = None  # seconds since the open
+    exit_time: int | None = None  # seconds since the open
+    measure: str = "return"  # "dollars"
+    tick_size: float = 0.01
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session as `rule_days` takes it; `features` in dollars (or whatever a feature of one's own is)."""
+
+    label: str
+    obs: Sequence[Obs]
+    features: Mapping[str, float | Fraction | None]
 
 
 # ------------------------------------------------------------------------------------------------
@@ -125,7 +173,7 @@ def increment_nanos(prices: Iterable[float]) -> tuple[int, int]:
     return finest, sum(1 for price in good if not is_held(price, finest))
 
 
-def to_nanos(v: float) -> int:
+def to_nanos(v: float | Fraction) -> int:
     """strategy.md: "A parameter v is the integer round(v·10⁹)". The product is exact, so a half is a true
     half (goes to even)."""
     return round(Fraction(v) * NANOS_PER_DOLLAR)
@@ -361,7 +409,7 @@ def opening_range(obs: Sequence[Obs], duration: int, bar_seconds: int = 0) -> Ra
         return None
     prices = [one.price for one in window]
     count = sum(1 for one in window if one.first_of_bar) if bar_seconds else len(window)
-    return Range(prices[0], max(prices), min(prices), count, after[0].time)
+    return Range(prices[0], max(prices), min(prices), count, after[0].time, prices[-1])
 
 
 # ------------------------------------------------------------------------------------------------
@@ -369,24 +417,34 @@ def opening_range(obs: Sequence[Obs], duration: int, bar_seconds: int = 0) -> Ra
 # ------------------------------------------------------------------------------------------------
 
 
-def breakout_side(price: int, rng: Range, fill: str, level_offset: int) -> int:
-    """+1, -1 or 0. Under `seen`: "price > high → long, price < low → short (strict)".
+def plain_plans(rng: Range, stop: int, limit: int | None, level_offset: int) -> list[Plan]:
+    """Both directions under the default rules; `level_offset` is one tick_size in increments."""
+    return [
+        Plan(LONG, rng.high, 0, level_offset, stop, limit),
+        Plan(SHORT, rng.low, 0, level_offset, stop, limit),
+    ]
 
-    Under `level` the price must reach the entry level: "Entry level = edge ± (buffer + one tick_size)".
+
+def entry_level(plan: Plan) -> int:
+    """strategy.md: "Entry level = edge ± (buffer + one tick_size)"."""
+    return plan.edge + plan.side * (plan.buffer + plan.tick_size)
+
+
+def breaks_out(price: int, plan: Plan, fill: str) -> bool:
+    """Under `seen`: "price > high → long, price < low → short (strict)", the buffer "to be exceeded strictly".
+
+    Under `level` the price must reach the entry level.
     """
     if fill == "seen":
-        if price > rng.high:
-            return LONG
-        return SHORT if price < rng.low else 0
-    if price >= rng.high + level_offset:
-        return LONG
-    return SHORT if price <= rng.low - level_offset else 0
+        return (price - plan.edge) * plan.side > plan.buffer
+    return (price - entry_level(plan)) * plan.side >= 0
 
 
 def entry_at(
-    tick: Tick, before: Tick | None, cool_end: int | None, rng: Range, fill: str, level_offset: int
-) -> Position | None:
-    """The position that opens at this tick, to a flat trader whose cool-off (if any) ends at `cool_end`.
+    tick: Tick, before: Tick | None, cool_end: int | None, plans: Sequence[Plan], fill: str
+) -> tuple[Position, Plan] | None:
+    """The position that opens at this tick, to a flat trader whose cool-off (if any) ends at `cool_end`, and
+    the plan it follows. `plans` are the directions the trader takes.
 
     "at the tick's second and price. When a cool-off ends while a price outside the range stands (`until` ≥
     its end), the position opens at that second and price."
@@ -399,23 +457,48 @@ def entry_at(
     wherever the cool-off ended before it. In the same way the first tick after the range is an ordinary tick:
     its predecessor is the last tick of the range, which can only be short of the level.
     """
-    side = breakout_side(tick.price, rng, fill, level_offset)
-    if side == 0:
-        return None
-    if cool_end is not None and tick.time < cool_end:
-        if tick.until < cool_end:
-            return None
-        return Position(side, cool_end, tick.price, at_level=False)
-    if fill == "level":
-        level = rng.high + level_offset if side == LONG else rng.low - level_offset
-        before_was_short = before is not None and (level - before.price) * side > 0
-        if before_was_short and not tick.first_of_bar:
-            return Position(side, tick.time, level, at_level=True)
-    return Position(side, tick.time, tick.price, at_level=False)
+    for plan in plans:
+        if not breaks_out(tick.price, plan, fill):
+            continue
+        if cool_end is not None and tick.time < cool_end:
+            if tick.until < cool_end:
+                return None
+            return Position(plan.side, cool_end, tick.price, at_level=False), plan
+        if fill == "level":
+            level = entry_level(plan)
+            before_was_short = before is not None and (level - before.price) * plan.side > 0
+            if before_was_short and not tick.first_of_bar:
+                return Position(plan.side, tick.time, level, at_level=True), plan
+        return Position(plan.side, tick.time, tick.price, at_level=False), plan
+    return None
 
 
-def exit_at(tick: Tick, position: Position, is_last: bool, stop: int, limit: int, fill: str) -> Trade | None:
-    """The trade that this tick ends, or None.
+def stop_of(position: Position, plan: Plan) -> int:
+    """A trade's stop distance from its entry's price.
+
+    "`stop_anchor` … `opposite_edge`, `opposite_entry`: the stop lies `stop_distance` (0 allowed) beyond that
+    level". Decided here: a stop that would lie at the entry's price or on its wrong side lies one increment
+    from the entry.
+    """
+    if plan.anchor is None:
+        return plan.stop
+    stop_price = plan.anchor - plan.side * plan.stop
+    return max(1, (position.price - stop_price) * plan.side)
+
+
+def limit_of(position: Position, plan: Plan) -> int | None:
+    """A trade's limit distance from its entry's price; None: no limit.
+
+    "`limit_unit` also `R`: multiples of that trade's stop distance". Decided here: of its distance in whole
+    increments, as `stop_of` gives it; the multiple is rounded up, at least 1.
+    """
+    if plan.limit_r_nanos is None:
+        return plan.limit
+    return max(1, math.ceil(Fraction(plan.limit_r_nanos * stop_of(position, plan), NANOS_PER_DOLLAR)))
+
+
+def exit_at(tick: Tick, position: Position, is_last: bool, stop: int, limit: int | None, fill: str) -> Trade | None:
+    """The trade that this tick ends, or None. Without a limit it never ends by limit, nor at the last tick.
 
     "move = (price - entry) x side, in this order: the session's last tick closes, with reason `limit` if move
     ≥ `limit_distance`, else `close` (a reached stop included, not counted as one); move ≥ `limit_distance` →
@@ -425,7 +508,7 @@ def exit_at(tick: Tick, position: Position, is_last: bool, stop: int, limit: int
     tick's price". That holds for a limit on the last tick as well. A `close` is always at the tick's price.
     """
     move = (tick.price - position.price) * position.side
-    if move >= limit:
+    if limit is not None and move >= limit:
         reason, level = "limit", position.price + limit * position.side
     elif is_last:
         reason, level = "close", tick.price
@@ -437,13 +520,13 @@ def exit_at(tick: Tick, position: Position, is_last: bool, stop: int, limit: int
     return Trade(position.side, position.time, position.price, tick.time, price, reason)
 
 
-def limit_at_once(tick: Tick, position: Position, limit: int) -> Trade | None:
+def limit_at_once(tick: Tick, position: Position, limit: int | None) -> Trade | None:
     """strategy.md: "The tick that fills an entry at its level is tested for the limit at once".
 
     The trade begins and ends in the tick's second; the limit fills at its level, since no tick that fills an
     entry at its level is first of its bar.
     """
-    if (tick.price - position.price) * position.side < limit:
+    if limit is None or (tick.price - position.price) * position.side < limit:
         return None
     exit_price = position.price + limit * position.side
     return Trade(position.side, position.time, position.price, tick.time, exit_price, "limit")
@@ -454,43 +537,65 @@ def day(
     rng: Range,
     *,
     stop: int,
-    limit: int,
+    limit: int | None,
     cooloff: int,
     stop_count: int,
     fill: str = "seen",
     level_offset: int = 1,
 ) -> list[Trade]:
-    """All trades of one session: "Ticks from `trading_start` on, in order; flat, or in one position of one
-    share."
+    """All trades of one session under the default rules: "Ticks from `trading_start` on, in order; flat, or
+    in one position of one share."
 
     `ticks` are the whole session's, those of the opening range included; `level_offset` is one tick_size in
-    increments. "Never at the session's last tick" is an entry. "Exit, at each later tick": the tick of an
-    entry is not asked for an exit, but "The tick that fills an entry at its level is tested for the limit at
-    once". `limit` → "the day is over"; `stop` → "cool-off until t + max(1, `stop_cooloff_period`), and after
-    `stop_count_limit` stops the day is over".
-
-    A price that stands from inside the range's window beyond its end lies within the range: it opens nothing,
-    so a tick that begins before `trading_start` is passed over.
+    increments; a `limit` of None is no limit.
 
     Decided here: distances and `stop_count` below 1 and a negative cool-off are refused.
     """
-    if stop < 1 or limit < 1 or stop_count < 1 or cooloff < 0 or fill not in ("seen", "level"):
-        raise ValueError("stop, limit, stop_count at least 1, cooloff at least 0, fill seen or level")
+    if stop < 1 or (limit is not None and limit < 1) or stop_count < 1 or cooloff < 0:
+        raise ValueError("stop, limit, stop_count at least 1, cooloff at least 0")
+    if fill not in ("seen", "level"):
+        raise ValueError("fill seen or level")
+    plans = plain_plans(rng, stop, limit, level_offset)
+    return breakout_day(ticks, rng.trading_start, plans, cooloff=cooloff, stop_count=stop_count, fill=fill)
+
+
+def breakout_day(
+    ticks: Sequence[Tick],
+    trading_start: int,
+    plans: Sequence[Plan],
+    *,
+    cooloff: int,
+    stop_count: int,
+    fill: str,
+    cutoff: int | None = None,
+) -> list[Trade]:
+    """All trades of one session with `entry` breakout, in the directions of `plans`.
+
+    "Never at the session's last tick" is an entry. "Exit, at each later tick": the tick of an entry is not
+    asked for an exit, but "The tick that fills an entry at its level is tested for the limit at once". `limit`
+    → "the day is over"; `stop` → "cool-off until t + max(1, `stop_cooloff_period`), and after
+    `stop_count_limit` stops the day is over". `entry_cutoff`: "the second of an entry (a cool-off's end where
+    that opens it) must be before it".
+
+    A price that stands from inside the range's window beyond its end lies within the range: it opens nothing,
+    so a tick that begins before `trading_start` is passed over.
+    """
     trades: list[Trade] = []
     position: Position | None = None
+    plan: Plan | None = None
     cool_end: int | None = None
     stops = 0
     for index, tick in enumerate(ticks):
-        if tick.time < rng.trading_start:
+        if tick.time < trading_start:
             continue
         is_last = index == len(ticks) - 1
 
-        if position is not None:
-            trade = exit_at(tick, position, is_last, stop, limit, fill)
+        if position is not None and plan is not None:
+            trade = exit_at(tick, position, is_last, stop_of(position, plan), limit_of(position, plan), fill)
             if trade is None:
                 continue
             trades.append(trade)
-            position = None
+            position = plan = None
             if trade.reason != "stop":
                 return trades
             stops += 1
@@ -500,12 +605,383 @@ def day(
 
         if not is_last:
             before = ticks[index - 1] if index > 0 else None
-            position = entry_at(tick, before, cool_end, rng, fill, level_offset)
-            if position is not None and position.at_level:
-                trade = limit_at_once(tick, position, limit)
+            entry = entry_at(tick, before, cool_end, plans, fill)
+            if entry is None or (cutoff is not None and entry[0].time >= cutoff):
+                continue
+            position, plan = entry
+            if position.at_level:
+                trade = limit_at_once(tick, position, limit_of(position, plan))
                 if trade is not None:
                     return [*trades, trade]
     return trades
+
+
+def open_day(
+    ticks: Sequence[Tick], trading_start: int, plan: Plan, *, fill: str, cutoff: int | None = None
+) -> list[Trade]:
+    """The trade (if any) of one session with `entry` open: "at second `trading_start`, at the price standing,
+    in the opening bar's direction, once a day (a stop ends the day)".
+
+    The price may stand there from inside the range's window on: its tick is the last that began by then.
+
+    Decided here: a market order, at that price under both fills, not tested for the limit at once; the exit
+    checks begin with the next tick. "Never at the session's last tick" and `entry_cutoff` hold for it too.
+    """
+    standing = [index for index, tick in enumerate(ticks) if tick.time <= trading_start][-1]
+    if standing == len(ticks) - 1 or (cutoff is not None and trading_start >= cutoff):
+        return []
+    position = Position(plan.side, trading_start, ticks[standing].price, at_level=False)
+    stop, limit = stop_of(position, plan), limit_of(position, plan)
+    for index in range(standing + 1, len(ticks)):
+        trade = exit_at(ticks[index], position, index == len(ticks) - 1, stop, limit, fill)
+        if trade is not None:
+            return [trade]
+    raise AssertionError("the last tick closes")
+
+
+# ------------------------------------------------------------------------------------------------
+# The day under all rules
+# ------------------------------------------------------------------------------------------------
+
+
+def until_exit_time(ticks: Sequence[Tick], x: int) -> list[Tick]:
+    """strategy.md: "observations after second x take no part; where there are any, the last tick is (x, price
+    standing at x)".
+
+    A tick of its own: every tick before it ends by x - 1. Where the session's last observation is at x or
+    before (an early close), nothing changes.
+
+    Decided here: a price that stood from before x to an observation after x stood in between, whichever
+    observations showed it (but for the session's last, a tick of its own): a cool-off may end there.
+    Otherwise the trades would depend on observations that compression leaves out, and "Compression changes no
+    result". The tick at x is `first_of_bar` only if one that begins at x is: at an unchanged price it decides
+    nothing.
+    """
+    if not ticks or ticks[-1].time <= x:
+        return list(ticks)
+    kept = [tick for tick in ticks if tick.time <= x]
+    if not kept:
+        return []
+    earlier = [tick for tick in kept if tick.time < x]
+    first_of_bar = kept[-1].time == x and kept[-1].first_of_bar
+    cut = [Tick(one.time, min(one.until, x - 1), one.price, one.first_of_bar) for one in earlier]
+    return [*cut, Tick(x, x, kept[-1].price, first_of_bar)]
+
+
+def is_missing(value: float | Fraction | None) -> bool:
+    """Whether a feature has no value: None, or (Decided here) not a finite number."""
+    return value is None or not math.isfinite(value)
+
+
+def needed_features(rules: DayRules) -> list[str]:
+    """The features whose absence makes a session not tradable: those the units name.
+
+    `range` is always there: it is the opening range's own width.
+
+    Decided here: a unit needs its feature whatever is measured in it (a buffer of 0, no limit at all), so
+    that T is the same for every point of a grid.
+    """
+    units = {rules.buffer_unit, rules.stop_unit, rules.limit_unit}
+    return sorted(units - {"dollars", "percent", "range", "R"})
+
+
+def unit_nanos(
+    unit: str, rng: Range, side: int, features: Mapping[str, float | Fraction | None], increment_nanos: int
+) -> Fraction:
+    """What one of a unit is worth, in nanodollars.
+
+    "`dollars`; `percent` of the edge on the trade's side; any price-valued column of `sessions.features`".
+
+    Decided here: a feature's value is, like a parameter, the integer round(f·10⁹); a percent is an exact
+    hundredth of the edge; `range` is high - low of this session at the run's duration, whatever `features`
+    holds.
+    """
+    if unit == "dollars":
+        return Fraction(NANOS_PER_DOLLAR)
+    if unit == "percent":
+        return Fraction((rng.high if side == LONG else rng.low) * increment_nanos, 100)
+    if unit == "range":
+        return Fraction((rng.high - rng.low) * increment_nanos)
+    value = features[unit]
+    assert value is not None
+    return Fraction(to_nanos(value))
+
+
+def in_increments(v: float, one_unit: Fraction, increment_nanos: int, at_least: int) -> int:
+    """strategy.md: "A parameter v is the integer round(v·10⁹); its conversion to increments is an exact
+    integer ceiling …, at least 1 for stop and limit".
+
+    Decided here: of the exact product of v and its unit, which is not rounded in between.
+    """
+    nanos = Fraction(to_nanos(v), NANOS_PER_DOLLAR) * one_unit
+    return max(at_least, math.ceil(nanos / increment_nanos))
+
+
+def checked(rules: DayRules, stop: float, limit: float | None, cooloff: int, stop_count: int) -> None:
+    """Refuse what no rule allows.
+
+    Decided here: `entry` open goes with `side` opening_bar only. Only a limit can be in `R`. Negative
+    distances and buffers are refused; a distance of 0 is raised to one increment, but for an anchored stop.
+    """
+    allowed = {
+        "fill": ("seen", "level"),
+        "side": ("both", "long", "short", "opening_bar"),
+        "entry": ("breakout", "open"),
+        "stop_anchor": ("entry", "opposite_edge", "opposite_entry"),
+        "measure": ("return", "dollars"),
+    }
+    for name, values in allowed.items():
+        if getattr(rules, name) not in values:
+            raise ValueError(f"{name} {getattr(rules, name)!r} is none of {values}")
+    if rules.entry == "open" and rules.side != "opening_bar":
+        raise ValueError("entry open goes in the opening bar's direction")
+    if "R" in (rules.stop_unit, rules.buffer_unit):
+        raise ValueError("only a limit can be in R")
+    if stop < 0 or (limit is not None and limit < 0) or rules.entry_buffer < 0 or rules.tick_size <= 0:
+        raise ValueError("distances and buffers at least 0, tick_size above 0")
+    if stop_count < 1 or cooloff < 0:
+        raise ValueError("stop_count at least 1, cooloff at least 0")
+
+
+def sides_of(rules: DayRules, rng: Range) -> list[int]:
+    """The directions in which positions may open.
+
+    "`both`, `long`, `short`, `opening_bar`: only in the direction open → last price of the range, none when
+    equal".
+    """
+    if rules.side == "opening_bar":
+        if rng.close_price == rng.open_price:
+            return []
+        return [LONG if rng.close_price > rng.open_price else SHORT]
+    return {"both": [LONG, SHORT], "long": [LONG], "short": [SHORT]}[rules.side]
+
+
+def plan_of(
+    side: int,
+    rng: Range,
+    rules: DayRules,
+    stop: float,
+    limit: float | None,
+    features: Mapping[str, float | Fraction | None],
+    increment_nanos: int,
+) -> Plan:
+    """One direction's plan in one session.
+
+    Decided here: buffer, tick_size, stop and limit are each converted for themselves. `opposite_entry` is the
+    level at which the other direction's order would rest (edge, buffer and tick_size of that direction),
+    under `seen` too and also when `side` leaves that direction out.
+    """
+
+    def buffer_of(one: int) -> int:
+        unit = unit_nanos(rules.buffer_unit, rng, one, features, increment_nanos)
+        return in_increments(rules.entry_buffer, unit, increment_nanos, at_least=0)
+
+    tick_size = to_increments(rules.tick_size, increment_nanos)
+    edges = {LONG: rng.high, SHORT: rng.low}
+    anchor = None
+    if rules.stop_anchor == "opposite_edge":
+        anchor = edges[-side]
+    if rules.stop_anchor == "opposite_entry":
+        anchor = edges[-side] - side * (buffer_of(-side) + tick_size)
+
+    stop_unit = unit_nanos(rules.stop_unit, rng, side, features, increment_nanos)
+    stop_distance = in_increments(stop, stop_unit, increment_nanos, at_least=1 if anchor is None else 0)
+    limit_distance = limit_r_nanos = None
+    if limit is not None and rules.limit_unit == "R":
+        limit_r_nanos = to_nanos(limit)
+    elif limit is not None:
+        limit_unit = unit_nanos(rules.limit_unit, rng, side, features, increment_nanos)
+        limit_distance = in_increments(limit, limit_unit, increment_nanos, at_least=1)
+    return Plan(side, edges[side], buffer_of(side), tick_size, stop_distance, limit_distance, anchor, limit_r_nanos)
+
+
+def rule_day(
+    obs: Sequence[Obs],
+    duration: int,
+    bar_seconds: int,
+    rules: DayRules,
+    *,
+    stop: float,
+    limit: float | None,
+    cooloff: int,
+    stop_count: int,
+    increment_nanos: int,
+    features: Mapping[str, float | Fraction | None],
+    plays: bool = True,
+) -> list[Trade] | None:
+    """All trades of one session under any rules, or None when it is not tradable under them.
+
+    `stop` and `limit` are as a user gives them (dollars, percent, or multiples of a feature or of R); `plays`
+    is false where `select` leaves the day flat: it is in T, without a trade.
+
+    Not tradable: no opening range; "`trading_start` ≥ x"; a unit's feature missing ("A session without that
+    history is not tradable under a rule that needs it"; Decided here: not in `features` at all is the same).
+
+    Decided here: "With bars, range durations and cut-offs must be whole bars, else refused" is said of
+    `entry_cutoff` and `exit_time`. The opening range never sees `exit_time`: the session trades after it or
+    not at all.
+    """
+    checked(rules, stop, limit, cooloff, stop_count)
+    for cut in (rules.entry_cutoff, rules.exit_time):
+        if bar_seconds and cut is not None and cut % bar_seconds:
+            raise ValueError(f"a cut-off at {cut} s is not whole bars of {bar_seconds} s")
+    rng = opening_range(obs, duration, bar_seconds)
+    if rng is None or (rules.exit_time is not None and rng.trading_start >= rules.exit_time):
+        return None
+    if any(is_missing(features.get(name)) for name in needed_features(rules)):
+        return None
+    if not plays:
+        return []
+
+    ticks = compress(obs)
+    if rules.exit_time is not None:
+        ticks = until_exit_time(ticks, rules.exit_time)
+    return rule_trades(
+        ticks,
+        rng,
+        rules,
+        stop=stop,
+        limit=limit,
+        cooloff=cooloff,
+        stop_count=stop_count,
+        increment_nanos=increment_nanos,
+        features=features,
+    )
+
+
+def rule_trades(
+    ticks: Sequence[Tick],
+    rng: Range,
+    rules: DayRules,
+    *,
+    stop: float,
+    limit: float | None,
+    cooloff: int,
+    stop_count: int,
+    increment_nanos: int,
+    features: Mapping[str, float | Fraction | None],
+) -> list[Trade]:
+    """The trades of a tradable session that plays, from its ticks up to `exit_time`."""
+    plans = [plan_of(side, rng, rules, stop, limit, features, increment_nanos) for side in sides_of(rules, rng)]
+    if rules.entry == "breakout":
+        return breakout_day(
+            ticks,
+            rng.trading_start,
+            plans,
+            cooloff=cooloff,
+            stop_count=stop_count,
+            fill=rules.fill,
+            cutoff=rules.entry_cutoff,
+        )
+    if not plans:
+        return []
+    return open_day(ticks, rng.trading_start, plans[0], fill=rules.fill, cutoff=rules.entry_cutoff)
+
+
+def rule_days(
+    sessions: Sequence[Session],
+    duration: int,
+    bar_seconds: int,
+    rules: DayRules,
+    *,
+    stop: float,
+    limit: float | None,
+    cooloff: int,
+    stop_count: int,
+    increment_nanos: int,
+    dates: Collection[str] | None = None,
+    feature: str | None = None,
+    condition: Callable[[Any], bool] | None = None,
+) -> tuple[list[list[Trade]], list[int]]:
+    """(trades, first prices) of the T tradable sessions, as `numbers` takes them.
+
+    `select`: "by date (others leave T) or by a feature (others stay as flat days, x_d = 0 …)": `dates` are
+    the labels that stay, and `condition` says of a value of `feature` whether the day is played.
+
+    Decided here: a session without that feature is "not tradable under a rule that needs it".
+    """
+    days, first_prices = [], []
+    for session in sessions:
+        if dates is not None and session.label not in dates:
+            continue
+        plays = True
+        if feature is not None and condition is not None:
+            value = session.features.get(feature)
+            if is_missing(value):
+                continue
+            plays = condition(value)
+        trades = rule_day(
+            session.obs,
+            duration,
+            bar_seconds,
+            rules,
+            stop=stop,
+            limit=limit,
+            cooloff=cooloff,
+            stop_count=stop_count,
+            increment_nanos=increment_nanos,
+            features=session.features,
+            plays=plays,
+        )
+        if trades is not None:
+            days.append(trades)
+            first_prices.append(session.obs[0].price)
+    return days, first_prices
+
+
+# ------------------------------------------------------------------------------------------------
+# Features of sessions
+# ------------------------------------------------------------------------------------------------
+
+
+def true_range(obs: Sequence[Obs], previous_close: int) -> int:
+    """strategy.md: "true range (max(high, previous close) - min(low, previous close))", in increments, of the
+    whole session's observations."""
+    prices = [one.price for one in obs]
+    return max(*prices, previous_close) - min(*prices, previous_close)
+
+
+def open_to_nearer_extreme(obs: Sequence[Obs]) -> int:
+    """strategy.md: "|open - nearer extreme of the session|", in increments; the open is the first
+    observation."""
+    prices = [one.price for one in obs]
+    return min(max(prices) - prices[0], prices[0] - min(prices))
+
+
+def mean_dollars(increments: Sequence[int], increment_nanos: int) -> Fraction:
+    """The exact mean of distances, in dollars."""
+    return Fraction(sum(increments) * increment_nanos, len(increments) * NANOS_PER_DOLLAR)
+
+
+def atr(sessions: Sequence[Sequence[Obs]], increment_nanos: int) -> list[Fraction | None]:
+    """strategy.md: "mean true range … of the 14 loaded sessions with data before this one, whatever `select`
+    says", for each of the loaded sessions; None without that history.
+
+    Decided here: a session with data has an observation; the previous close is the last price of the session
+    with data before it. The first one has no true range, so that an `atr` needs 15 before it.
+    """
+    values: list[Fraction | None] = []
+    for index in range(len(sessions)):
+        before = [obs for obs in sessions[:index] if obs]
+        ranges = [true_range(obs, previous[-1].price) for previous, obs in pairwise(before)]
+        values.append(mean_dollars(ranges[-14:], increment_nanos) if len(ranges) >= 14 else None)
+    return values
+
+
+def stretch(sessions: Sequence[Sequence[Obs]], increment_nanos: int) -> list[Fraction | None]:
+    """strategy.md: "mean over the 10 before of |open - nearer extreme of the session|", for each of the loaded
+    sessions; None without that history. Decided here: the 10 are loaded sessions with data, as of `atr`."""
+    values: list[Fraction | None] = []
+    for index in range(len(sessions)):
+        before = [open_to_nearer_extreme(obs) for obs in sessions[:index] if obs]
+        values.append(mean_dollars(before[-10:], increment_nanos) if len(before) >= 10 else None)
+    return values
+
+
+def range_width(obs: Sequence[Obs], duration: int, bar_seconds: int, increment_nanos: int) -> Fraction | None:
+    """The feature `range`: high - low of the opening range, in dollars; None without a range."""
+    rng = opening_range(obs, duration, bar_seconds)
+    return None if rng is None else mean_dollars([rng.high - rng.low], increment_nanos)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -524,6 +1000,14 @@ def session_return(profit: int, q: int, first_price: int) -> int:
     """strategy.md: "r_d = x_d ÷ the session's first price, rounded half to even to 10⁻⁸", as a whole number
     of 10⁻⁸."""
     return round(Fraction(profit, q * first_price) * 100_000_000)
+
+
+def session_dollars(profit: int, q: int, increment_nanos: int) -> int:
+    """strategy.md: "`measure` … `dollars`": r_d is x_d, as a whole number of 10⁻⁸ dollars.
+
+    Decided here: rounded as a return is, half to even.
+    """
+    return round(Fraction(profit * increment_nanos, q * NANOS_PER_DOLLAR) * 100_000_000)
 
 
 def holding_micros(trades: Sequence[Trade]) -> int:
@@ -579,9 +1063,11 @@ def numbers(
     q: int,
     cost: int,
     cost_limit: int,
+    measure: str = "return",
 ) -> dict[str, float | int | None]:
     """Every column of "One backtest's numbers" but `resolved`, over ALL T tradable sessions (an empty list of
-    trades is a session without one). `first_prices` are the sessions' first prices.
+    trades is a session without one). `first_prices` are the sessions' first prices; with `measure` dollars
+    they decide nothing.
 
     "Undefined is missing (NaN, NULL), never infinite": None here. "T = 0 is refused": ValueError.
 
@@ -592,11 +1078,16 @@ def numbers(
         raise ValueError("no tradable session")
     if len(days) != len(first_prices):
         raise ValueError("one first price per session")
+    if measure not in ("return", "dollars"):
+        raise ValueError("measure return or dollars")
     profits = [[profit_of(trade, q, cost, cost_limit) for trade in trades] for trades in days]
     every_trade = [trade for trades in days for trade in trades]
     every_profit = [profit for of_day in profits for profit in of_day]
     x = [sum(of_day) for of_day in profits]
-    r = [session_return(profit, q, first) for profit, first in zip(x, first_prices, strict=True)]
+    if measure == "dollars":
+        r = [session_dollars(profit, q, increment_nanos) for profit in x]
+    else:
+        r = [session_return(profit, q, first) for profit, first in zip(x, first_prices, strict=True)]
 
     traded = [trades for trades in days if trades]
     micros = sum(holding_micros(trades) for trades in traded)
@@ -641,14 +1132,14 @@ def median(values: Sequence[int]) -> Fraction:
     return Fraction(ordered[half - 1] + ordered[half], 2)
 
 
-def is_resolved(stop: int, limit: int, bar_ranges: Sequence[int]) -> int:
+def is_resolved(stop: int, limit: int | None, bar_ranges: Sequence[int]) -> int:
     """strategy.md: "A backtest on bars is **resolved** (`resolved = 1`) when stop and limit are each at least
     3 x the ticker's median bar range".
 
     Decided here: a bar's range is its highest minus its lowest value; without bars there is nothing the bars
-    could fail to resolve: 1.
+    could fail to resolve: 1. Without a limit the stop alone decides.
     """
     if not len(bar_ranges):
         return 1
     least = 3 * median(bar_ranges)
-    return 1 if stop >= least and limit >= least else 0
+    return 1 if stop >= least and (limit is None or limit >= least) else 0

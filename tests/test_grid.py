@@ -1,18 +1,23 @@
 """Parameters: exact in decimal, in the order of the run, and refused by name and value where they are none."""
 
 import itertools
+import json
 import pickle
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from orbresearch import ParameterGrid, frange, seed_grid
-from orbresearch.errors import BadInput, NotBuilt
+from orbresearch import ParameterGrid, ParameterList, frange, run_grid, seed_grid, synthetic_sessions
+from orbresearch.errors import BadInput
+from orbresearch.grid import read_points
 
 GOOD = {"stop_distance": 0.5, "stop_count_limit": 3, "stop_cooloff_period": 60, "limit_distance": 2}
 DISTANCES, COUNTS = ("stop_distance", "limit_distance"), ("stop_count_limit", "stop_cooloff_period")
+LEAST = {"stop_distance": "0 or more", "limit_distance": "above 0"}
 
 
 @pytest.mark.parametrize(
@@ -129,17 +134,17 @@ def test_a_single_value_counts_as_one():
 @pytest.mark.parametrize("name", DISTANCES)
 @pytest.mark.parametrize(
     "bad",
-    [0, 0.0, -0.1, 1e-10, float("nan"), float("inf"), -float("inf"), True, "0.1", b"1", 1j, np.True_, Decimal("NaN")],
+    [-0.1, 1e-10, float("nan"), float("inf"), -float("inf"), True, "0.1", b"1", 1j, np.True_, Decimal("NaN")],
     ids=repr,
 )
 def test_a_distance_that_is_none_is_refused_by_name_and_value(name, bad):
     shown = repr(bad.item() if isinstance(bad, np.generic) else bad)
-    for given in (bad, [1.0, bad], np.array([bad]) if isinstance(bad, float) else [bad]):
+    for values in (bad, [1.0, bad], np.array([bad]) if isinstance(bad, float) else [bad]):
         with pytest.raises(BadInput) as refused:
-            ParameterGrid(**{**GOOD, name: given})
+            ParameterGrid(**{**GOOD, name: values})
         assert refused.value.what == name
         assert shown in refused.value.wrong
-        assert refused.value.fix == "give dollars above 0"
+        assert refused.value.fix.startswith("give a number " + LEAST[name])
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -147,9 +152,9 @@ def test_a_distance_that_is_none_is_refused_by_name_and_value(name, bad):
     "bad", [-1, 1.5, float("nan"), float("inf"), True, "3", 2**31, 1e300, 10**400], ids=lambda bad: str(bad)[:9]
 )
 def test_a_count_that_is_none_is_refused_by_name_and_value(name, bad):
-    for given in (bad, [1, bad]):
+    for values in (bad, [1, bad]):
         with pytest.raises(BadInput) as refused:
-            ParameterGrid(**{**GOOD, name: given})
+            ParameterGrid(**{**GOOD, name: values})
         assert refused.value.what == name
         assert repr(bad) in refused.value.wrong
 
@@ -175,26 +180,42 @@ def test_an_empty_list_is_refused_by_name(name, empty):
         ParameterGrid(**{**GOOD, name: empty})
 
 
-@pytest.mark.parametrize("given", [None, [None], [2, None]])
-def test_no_limit_is_not_built_yet_and_says_so(given):
-    with pytest.raises(NotBuilt, match=r"^limit_distance: None \(no limit\) is not built yet"):
-        ParameterGrid(**{**GOOD, "limit_distance": given})
+@pytest.mark.parametrize("zero", [0, 0.0, -0.0, Decimal(0)])
+def test_a_stop_may_lie_at_an_anchor_but_a_limit_never_at_the_entry(zero):
+    found = ParameterGrid(**{**GOOD, "stop_distance": zero})
+    assert found == ParameterGrid(**{**GOOD, "stop_distance": 0})
+    assert json.dumps(found.document()["stop_distance"]) == "[0.0]"  # no negative zero: it would be another id
+    with pytest.raises(BadInput, match=r"^limit_distance: .* is not above 0; give a number above 0"):
+        ParameterGrid(**{**GOOD, "limit_distance": zero})
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, (None,)), ([None], (None,)), ([2, None, 2], (2.0, None, 2.0))])
+def test_no_limit_is_a_limit(given, expected):
+    grid = ParameterGrid(**{**GOOD, "limit_distance": given})
+    assert grid.limit_distance == expected
+    assert [point["limit_distance"] for point in grid] == list(expected)
+    limits = grid.points(0, len(grid))["limit_distance"]
+    assert [None if np.isnan(limit) else limit for limit in limits] == list(expected)
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if name != "limit_distance"])
 def test_none_is_no_value_of_the_other_parameters(name):
-    for given in (None, [None]):
+    for values in (None, [None]):
         with pytest.raises(BadInput, match=f"^{name}: None") as refused:
-            ParameterGrid(**{**GOOD, name: given})
-        assert not isinstance(refused.value, NotBuilt)
+            ParameterGrid(**{**GOOD, name: values})
         assert "limit" not in refused.value.wrong
+        assert "None for" not in refused.value.fix
 
 
 def test_a_refusal_survives_pickling():
     with pytest.raises(BadInput) as refused:
         ParameterGrid(**{**GOOD, "stop_distance": -1})
     again = pickle.loads(pickle.dumps(refused.value))
-    assert str(again) == str(refused.value) == "stop_distance: -1 is not above 0; give dollars above 0"
+    assert (
+        str(again)
+        == str(refused.value)
+        == "stop_distance: -1 is not 0 or more; give a number 0 or more, not finer than 1e-9"
+    )
 
 
 def test_a_grid_is_its_document():
@@ -207,3 +228,133 @@ def test_a_grid_is_its_document():
 def test_a_grid_is_frozen():
     with pytest.raises(AttributeError):
         seed_grid().stop_distance = (1.0,)
+
+
+# Lists
+
+SETS = pd.DataFrame(
+    {
+        "stop_distance": [0.5, 0.1, 0.5],
+        "stop_count_limit": [3, 1, 3],
+        "stop_cooloff_period": [60, 0, 60],
+        "limit_distance": [2, None, 2],
+    }
+)
+POINTS = st.lists(
+    st.tuples(
+        st.floats(0, 1e6).map(lambda value: round(value, 9)),
+        st.integers(1, 2**31 - 1),
+        st.integers(0, 2**31 - 1),
+        st.none() | st.floats(1e-8, 1e6),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+def test_a_list_keeps_every_set_in_its_order():
+    listed = ParameterList(SETS)
+    assert len(listed) == 3
+    assert [tuple(point.values()) for point in listed] == [(0.5, 3, 60, 2.0), (0.1, 1, 0, None), (0.5, 3, 60, 2.0)]
+    assert list(next(iter(listed))) == list(GOOD)
+    assert repr(listed) == "ParameterList(3 parameter sets)"
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT, np.nan], ids=repr)
+def test_a_missing_limit_of_a_list_is_none(missing):
+    listed = ParameterList(SETS.astype({"limit_distance": object}).assign(limit_distance=[1, missing, 2.0]))
+    assert [point["limit_distance"] for point in listed] == [1.0, None, 2.0]
+    assert listed.values("limit_distance") == (1.0, None, 2.0)
+
+
+def test_a_list_takes_rows_of_results():
+    sessions, grid = synthetic_sessions(2), ParameterGrid([0.5, 1], 2, 60, [None, 2])
+    rows = run_grid(sessions, grid)
+    again = run_grid(sessions, ParameterList(rows.iloc[::-1]))
+    for name in ("stop_distance", "limit_distance", "trades", "backtest_profit"):
+        np.testing.assert_array_equal(again[name], rows[name][::-1])
+
+
+@given(POINTS)
+def test_a_list_is_its_document(points):
+    listed = ParameterList(pd.DataFrame(points, columns=list(GOOD)))
+    again = read_points(json.loads(json.dumps(listed.document())))
+    assert isinstance(again, ParameterList)
+    assert again == listed
+    assert hash(again) == hash(listed)
+    assert again.document() == listed.document()
+    assert pickle.loads(pickle.dumps(listed)) == listed
+
+
+@given(POINTS)
+def test_a_grid_of_whatever_values_is_read_from_its_document(points):
+    grid = ParameterGrid(*(list(column) for column in zip(*points, strict=True)))
+    again = read_points(json.loads(json.dumps(grid.document())))
+    assert isinstance(again, ParameterGrid)
+    assert again == grid
+
+
+def test_lists_of_other_sets_or_another_order_are_others():
+    listed = ParameterList(SETS)
+    assert listed == ParameterList(SETS.astype({"stop_count_limit": float}))
+    assert listed != ParameterList(SETS.iloc[[1, 0, 2]])
+    assert listed != ParameterList(SETS.iloc[:2])
+    assert listed != list(listed)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 3), (1, 2), (2, 2)])
+def test_any_stretch_of_a_list_is_that_of_the_whole(start, stop):
+    found = ParameterList(SETS).points(start, stop)
+    for name in GOOD:
+        np.testing.assert_array_equal(found[name], SETS[name].to_numpy()[start:stop])
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_list_without_a_column_is_refused_with_those_it_wants(name):
+    with pytest.raises(BadInput, match=rf"^ParameterList: no column {name}; give a DataFrame with the columns stop_d"):
+        ParameterList(SETS.drop(columns=name))
+
+
+@pytest.mark.parametrize("bad", [None, 3, [GOOD], GOOD, SETS["stop_distance"]], ids=lambda bad: type(bad).__name__)
+def test_what_is_no_frame_is_no_list(bad):
+    with pytest.raises(BadInput, match=r"^ParameterList: no column stop_distance, .*; give a DataFrame"):
+        ParameterList(bad)
+
+
+def test_a_list_without_rows_is_refused():
+    with pytest.raises(BadInput, match=r"^ParameterList: no rows; give at least one parameter set"):
+        ParameterList(SETS.iloc[:0])
+
+
+def test_a_list_with_a_column_twice_is_refused():
+    with pytest.raises(BadInput, match="stop_distance"):
+        ParameterList(pd.concat([SETS, SETS[["stop_distance"]]], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("stop_distance", -0.1),
+        ("stop_distance", float("nan")),
+        ("stop_distance", float("inf")),
+        ("stop_distance", None),
+        ("stop_distance", "0.1"),
+        ("stop_count_limit", 0),
+        ("stop_count_limit", 1.5),
+        ("stop_count_limit", float("nan")),
+        ("stop_cooloff_period", -1),
+        ("stop_cooloff_period", True),
+        ("stop_cooloff_period", pd.NA),
+        ("limit_distance", 0),
+        ("limit_distance", -1),
+        ("limit_distance", float("inf")),
+        ("limit_distance", "none"),
+    ],
+)
+def test_a_bad_value_of_a_list_is_refused_by_name_and_value(name, bad):
+    frame = SETS.astype({name: object})
+    frame.loc[1, name] = bad
+    with pytest.raises(BadInput) as refused:
+        ParameterList(frame)
+    assert refused.value.what == name
+    assert repr(bad) in refused.value.wrong or "nan" in refused.value.wrong  # pandas makes None and NaN one

@@ -8,9 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orbresearch import ParameterGrid, Rules, load_sessions, plan, run_grid, seed_grid, synthetic_sessions
+from orbresearch import (
+    ParameterGrid,
+    ParameterList,
+    Rules,
+    load_sessions,
+    plan,
+    run_grid,
+    seed_grid,
+    synthetic_sessions,
+)
 from orbresearch.errors import BadInput
-from orbresearch.plan import backtest_ids, make_plan, parse_backtest_id, run_points
+from orbresearch.inputs import day_distances
+from orbresearch.plan import backtest_ids, make_plan, parse_backtest_id
+from orbresearch.schema import NEVER
 from tests.sources import market
 
 GRID = ParameterGrid([0.1, 0.2, 0.3], [1, 2], [30, 60], [0.5, 1, 2])
@@ -110,6 +121,10 @@ def changed(column, row=100, by=0.01):
     return load_sessions(frame, "TEST")
 
 
+def with_vix(*values):
+    return PRICES.join(pd.Series(values, list(market.DAYS), name="vix"))
+
+
 CHANGES = {
     "another price": {"sessions": changed("price")},
     "another second": {"sessions": changed("timestamp_utc", by=1)},
@@ -128,6 +143,27 @@ CHANGES = {
     "another slippage": {"rules": Rules(slippage=0.005)},
     "another fill": {"rules": Rules(fill="level")},
     "another tick size": {"rules": Rules(fill="level", tick_size=0.05)},
+    "another side": {"rules": Rules(side="long")},
+    "the opening bar's side": {"rules": Rules(side="opening_bar")},
+    "another entry": {"rules": Rules(side="opening_bar", entry="open")},
+    "a buffer": {"rules": Rules(entry_buffer=0.01)},
+    "a buffer in another unit": {"rules": Rules(entry_buffer=0.01, buffer_unit="percent")},
+    "stops in another unit": {"rules": Rules(stop_unit="percent")},
+    "stops in multiples of the range": {"rules": Rules(stop_unit="range")},
+    "limits in another unit": {"rules": Rules(limit_unit="percent")},
+    "limits in multiples of the stop": {"rules": Rules(limit_unit="R")},
+    "an anchor": {"rules": Rules(stop_anchor="opposite_edge")},
+    "another anchor": {"rules": Rules(stop_anchor="opposite_entry")},
+    "a cut-off": {"rules": Rules(entry_cutoff=3600)},
+    "an exit": {"rules": Rules(exit_time=3600)},
+    "a selection": {"rules": Rules(select=("weekday", "!=", 0))},  # which holds on all sessions
+    "a selection by date": {"rules": Rules(select=("date", ">=", HALF_DAY))},
+    "another measure": {"rules": Rules(measure="dollars")},
+    "a column that the rules name": {"sessions": with_vix(13, 14, 15), "rules": Rules(select=("vix", ">", 13.5))},
+    "that column with another value": {"sessions": with_vix(14, 14, 15), "rules": Rules(select=("vix", ">", 13.5))},
+    "no limit": {"grid": ParameterGrid([0.1, 0.2, 0.3], [1, 2], [30, 60], [0.5, 1, None])},
+    "the same points in a list": {"grid": ParameterList(pd.DataFrame(list(GRID)))},
+    "the list in another order": {"grid": ParameterList(pd.DataFrame(list(GRID)[::-1]))},
     "one ticker more": {"sessions": together(PRICES, OTHER)},
     "tickers in another order": {"sessions": together(OTHER, PRICES)},
     "bars": {"sessions": BARS},
@@ -169,6 +205,8 @@ def same_work(tmp_path):
     yield "the rules said", {"rules": Rules()}
     yield "what auto decides said", {"rules": Rules(fill="seen", slippage=0.0)}
     yield "whole numbers", {"rules": Rules(commission=0, slippage=0)}
+    yield "with a column that no rule uses", {"sessions": with_vix(13, 14, 15)}
+    yield "selecting nothing", {"rules": Rules(select=[])}
 
 
 def test_the_same_work_has_the_same_id_however_it_is_said(tmp_path):
@@ -190,7 +228,7 @@ def test_the_id_is_the_same_on_any_machine():
     """Whoever makes this fail has changed every id there is: raise RESULTS_VERSION or STAGING_VERSION, and say so."""
     found = planned(synthetic_sessions(2, seed=1)).run_id
     assert found == planned(synthetic_sessions(2, seed=1)).run_id
-    assert found == "12b39550e23efecb"
+    assert found == "e6b35709c66418e0"
 
 
 def test_the_family_is_the_question_without_the_prices():
@@ -205,6 +243,9 @@ def test_the_family_is_the_question_without_the_prices():
 def test_a_plan_can_be_looked_at_before_it_runs():
     shown = repr(planned(together(PRICES, OTHER), durations=[300, 600], rules=Rules(commission=0.0005)))
     for part in ("144 backtests in 4 chunks", "TEST, OTHER", "300, 600 s", "seen fills", "0.0005"):
+        assert part in shown
+    shown = repr(planned(rules=Rules(stop_unit="range", exit_time=3600, limit_unit="R")))
+    for part in ("stop_unit range", "exit_time 3600", "limit_unit R"):
         assert part in shown
 
 
@@ -234,7 +275,7 @@ def test_a_range_longer_than_the_session_is_refused_with_both_numbers(duration):
 
 def test_a_range_longer_than_a_half_day_leaves_that_day_out():
     whole = planned(durations=14_400)
-    assert len(whole.inputs[0].ranges) == 2
+    assert len(whole.inputs[0].days) == 2
     with pytest.raises(BadInput, match="longest session of 12600 s"):
         planned(PRICES.between(HALF_DAY, HALF_DAY), durations=14_400)
 
@@ -278,7 +319,8 @@ def test_a_distance_beyond_int32_increments_is_refused_by_name_and_value(name, h
 
 def test_the_largest_distance_that_int32_holds_is_computed():
     whole = planned(grid=ParameterGrid(21_474_836.47, 1, 0, 21_474_836.47))
-    assert run_points(whole.grid, 0, 1, 10_000_000).tolist() == [[2**31 - 1, 1, 0, 2**31 - 1]]
+    for name in ("stop_distance", "limit_distance"):
+        assert distances(whole, name).tolist() == [[[2**31 - 1]] * 2]
     assert run_grid(PRICES, whole.grid)["stops"].tolist() == [0]
 
 
@@ -352,20 +394,73 @@ def test_rules_are_resolved_in_a_plan():
     assert (planned(BARS).rules.fill, planned(BARS).rules.slippage) == ("level", 0.01)
 
 
-# Points
+# Distances
 
 
-@pytest.mark.parametrize(("first", "rows"), [(0, 36), (5, 7), (35, 1)])
-def test_points_become_increments_by_an_exact_ceiling(first, rows):
-    expected = [
-        [
-            round(p["stop_distance"] * 1000),
-            p["stop_count_limit"],
-            p["stop_cooloff_period"],
-            round(p["limit_distance"] * 1000),
-        ]
-        for p in list(GRID)[first : first + rows]
-    ]
-    assert run_points(GRID, first, rows, 1_000_000).tolist() == expected
-    fine = ParameterGrid([0.07, 0.071, 0.0001], 1, 0, 1)
-    assert run_points(fine, 0, 3, 10_000_000)[:, 0].tolist() == [7, 8, 1]
+def distances(whole, name):
+    return day_distances(whole.inputs[0], whole.rules, name, getattr(whole.grid, name))
+
+
+def test_dollars_become_increments_by_an_exact_ceiling():
+    whole = planned(grid=ParameterGrid([0.07, 0.071, 0.29, 0.0001], 1, 0, [1, 1.15, None]))
+    assert distances(whole, "stop_distance").tolist() == [[[7, 8, 29, 1]] * 2]
+    assert distances(whole, "limit_distance").tolist() == [[[100, 115, NEVER]] * 2]
+
+
+@pytest.mark.parametrize("anchor", ["opposite_edge", "opposite_entry"])
+def test_a_stop_of_0_wants_an_anchor(anchor):
+    grid = ParameterGrid([0.1, 0], 1, 0, 1)
+    with pytest.raises(
+        BadInput, match=r"^stop_distance: 0 from the entry price .*; give distances above 0, or a stop_"
+    ):
+        make_plan(PRICES, grid)
+    whole = make_plan(PRICES, grid, rules=Rules(stop_anchor=anchor))
+    assert distances(whole, "stop_distance").tolist() == [[[10, 0]] * 2]
+
+
+def test_multiples_of_the_stop_end_at_a_million():
+    grid, rules = ParameterGrid(0.1, 1, 0, [None, 1, 1e6]), Rules(limit_unit="R")
+    assert distances(planned(grid=grid, rules=rules), "limit_distance").tolist() == [[[NEVER, 10**9, 10**15]] * 2]
+    with pytest.raises(BadInput, match=r"^limit_distance: 1e\+07 R; give a million at the most, or None for no limit"):
+        planned(grid=ParameterGrid(0.1, 1, 0, [None, 1, 1e7]), rules=rules)
+
+
+@pytest.mark.parametrize("unit", ["percent", "range", "vix"])
+def test_a_distance_in_another_unit_beyond_int32_increments_is_refused_in_that_unit(unit):
+    grid = ParameterGrid([0.1, 1e9], 1, 0, 1)
+    with pytest.raises(BadInput, match=rf"^stop_distance: 1000000000\.0 {unit} are beyond int32 increments of 0\.01"):
+        planned(with_vix(13, 14, 15), grid, rules=Rules(stop_unit=unit))
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "what"),
+    [
+        ((0.005, 1), {}, r"stop_distance: 0\.005 below TEST's increment of 0\.01 dollars: counted as one increment"),
+        (([0.1, 0.001, 0.002], 1), {}, r"stop_distance: 2 of 3 values below TEST's increment"),
+        ((1, [0.001, None]), {}, r"limit_distance: 0\.001 below|limit_distance: 1 of"),
+        (([0.009, 0.02], 1), {"stop_unit": "percent"}, r"1 of 2 values below .* on some day: counted as one"),
+        ((1, 0.001), {"limit_unit": "range"}, r"limit_distance: 0\.001 below .* on some day"),
+    ],
+)
+def test_distances_finer_than_an_increment_warn_and_count_as_one(values, said, what):
+    stops, limits = values
+    with pytest.warns(UserWarning, match=what):
+        whole = make_plan(PRICES, ParameterGrid(stops, 1, 0, limits), 300, Rules(**said))
+    least = [distances(whole, name).min() for name in ("stop_distance", "limit_distance")]
+    assert 1 in least
+    assert min(least) == 1
+
+
+@pytest.mark.parametrize("durations", [[60, 3600], [3600, 60]])
+def test_distances_finer_than_an_increment_under_any_duration_warn(durations):
+    grid, rules = ParameterGrid(0.03, 1, 0, 1), Rules(stop_unit="range")
+    make_plan(PRICES, grid, 3600, rules)  # of which .03 are enough
+    with pytest.warns(UserWarning, match=r"stop_distance: 0\.03 below"):
+        make_plan(PRICES, grid, durations, rules)
+
+
+def test_anchored_stops_and_multiples_of_the_stop_warn_of_nothing():
+    rules = Rules(stop_anchor="opposite_edge", limit_unit="R")
+    assert (
+        len(make_plan(PRICES, ParameterGrid([0, 0.001], 1, 0, [0.001, None]), 300, rules)) == 4
+    )  # warnings are errors

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orbresearch.analysis.grids import compute_sums, fill_arguments
+from orbresearch.analysis.grids import compute_sums, kernel_arguments, most_trades
 from orbresearch.errors import BadInput
-from orbresearch.grid import ParameterGrid
-from orbresearch.plan import Chunk, Input, Plan, backtest_ids, make_plan, run_points
+from orbresearch.grid import ParameterGrid, Points
+from orbresearch.inputs import Input, day_distances, return_units
+from orbresearch.plan import Chunk, Plan, backtest_ids, make_plan
 from orbresearch.rules import NANOS, Rules, find_costs
-from orbresearch.schema import EXIT_REASONS, RESULTS, TRADE
+from orbresearch.schema import EXIT_REASONS, NEVER, RESULTS, TRADE
 from orbresearch.sessions.dataset import Sessions
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 RESOLVED_BAR_RANGES = 3  # stop and limit of a resolved backtest are each at least this many median bar ranges
 
 
-def compute_rows(run_id: str, item: Input, grid: ParameterGrid, rules: Rules, chunk: Chunk) -> Any:
+def compute_rows(run_id: str, item: Input, points: Points, rules: Rules, chunk: Chunk) -> Any:
     """Compute the backtests of a chunk.
 
     Parameters
@@ -34,7 +35,7 @@ def compute_rows(run_id: str, item: Input, grid: ParameterGrid, rules: Rules, ch
     run_id : str
     item : Input
         The chunk's input.
-    grid : ParameterGrid
+    points : ParameterGrid or ParameterList
     rules : Rules
         Resolved.
     chunk : Chunk
@@ -42,49 +43,86 @@ def compute_rows(run_id: str, item: Input, grid: ParameterGrid, rules: Rules, ch
     Returns
     -------
     pyarrow.RecordBatch
-        schema.RESULTS, in the order of the grid.
+        schema.RESULTS, in the order of the points.
     """
     import pyarrow as pa
 
     from orbresearch.kernels.statistics import COLUMNS, finish_rows
 
-    points = run_points(grid, chunk.point, chunk.rows, item.series.increment_nanos)
-    costs = find_costs(rules, item.series.increment_nanos)
-    sums = compute_sums(item, grid, rules, chunk)
+    costs, drawn = find_costs(rules, item.series.increment_nanos), points.points(chunk.point, chunk.point + chunk.rows)
+    sums = compute_sums(item, points, rules, chunk)
     values = np.empty((chunk.rows, len(COLUMNS)), order="F")  # columns lie together
     per_dollar = NANOS / item.series.increment_nanos
-    finish_rows(sums, len(item.ranges), per_dollar * costs.q, per_dollar, values)
+    _, whole = return_units(rules, item.series.increment_nanos)
+    finish_rows(sums, len(item.days), per_dollar * costs.q, per_dollar, whole, values)
     columns = {
         "backtest_id": backtest_ids(run_id, chunk.first, chunk.rows),
         "run_id": pa.repeat(run_id, chunk.rows),
         "ticker": pa.repeat(item.ticker, chunk.rows),
         "range_duration": np.full(chunk.rows, item.duration, np.int32),
-        "sessions": np.full(chunk.rows, len(item.ranges), np.int64),
+        "sessions": np.full(chunk.rows, len(item.days), np.int64),
         "sessions_traded": sums["traded"],
         "trades": sums["trades"],
         "stops": sums["stops"],
-        "resolved": _resolved(item, points),
-        **grid.points(chunk.point, chunk.point + chunk.rows),
+        "resolved": resolved(item, rules, drawn),
+        **drawn,
         **{name: values[:, i] for i, name in enumerate(COLUMNS)},
     }
     arrays = [
         columns[f.name]
         if isinstance(columns[f.name], pa.Array)
-        else pa.array(columns[f.name], f.type, from_pandas=True)
+        else pa.array(columns[f.name], f.type, from_pandas=f.nullable)
         for f in RESULTS
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=RESULTS)
 
 
-def _resolved(item: Input, points: Any) -> Any:
-    """Return 1 where stop and limit are each at least three median bar ranges, and always on single prices."""
+def resolved(item: Input, rules: Rules, drawn: dict[str, Any]) -> Any:
+    """Return 1 where stop and limit are each at least three median bar ranges, and always on single prices.
+
+    A distance that differs from day to day counts by its median over the days and sides that may open a position; an
+    anchored stop by that of its distance from the entry level; a limit in R as that multiple of the stop. No limit is
+    no distance: the stop alone decides.
+
+    Parameters
+    ----------
+    item : Input
+    rules : Rules
+    drawn : dict of arrays, shape (n,)
+        The parameters of n backtests.
+
+    Returns
+    -------
+    int8 array, shape (n,)
+    """
     least = RESOLVED_BAR_RANGES * item.series.bar_range_twice
-    return ((2 * points[:, 0] >= least) & (2 * points[:, 3] >= least)).astype(np.int8)
+    if least == 0:
+        return np.ones(len(drawn["stop_distance"]), np.int8)
+    typical = {}
+    for name in ("stop_distance", "limit_distance"):
+        values, at = np.unique(drawn[name], return_inverse=True)
+        typical[name] = _typical(item, rules, name, values)[at]
+    stop, limit = typical["stop_distance"], typical["limit_distance"]
+    if rules.limit_unit == "R":
+        limit = np.where(np.isnan(drawn["limit_distance"]), np.inf, drawn["limit_distance"] * stop)
+    return ((2 * stop >= least) & (2 * limit >= least)).astype(np.int8)
+
+
+def _typical(item: Input, rules: Rules, name: str, values: Any) -> Any:
+    """Return what distances usually are, increments: their median over the days and sides that may open a position."""
+    days, found = item.days, day_distances(item, rules, name, values.tolist()).astype(np.float64)
+    levels = (days["close_price"],) * 2 if rules.entry == "open" else (days["up"], days["down"])
+    opens = np.stack([days["up"] != NEVER, days["down"] != -NEVER], axis=1)
+    if name == "stop_distance" and rules.anchored:
+        beyond = np.stack([levels[0] - days["long_anchor"], days["short_anchor"] - levels[1]], axis=1)
+        found = found + np.where(opens, beyond, 0)[:, :, None]
+    found = np.broadcast_to(found, (*opens.shape, len(values)))
+    return np.median(found[opens if opens.any() else np.ones_like(opens)], axis=0)
 
 
 def run_grid(
     sessions: Sessions | Mapping[str, Sessions],
-    grid: ParameterGrid,
+    grid: Points,
     range_duration: int | Iterable[int] = 300,
     rules: Rules | None = None,
 ) -> Any:
@@ -93,7 +131,7 @@ def run_grid(
     Parameters
     ----------
     sessions : Sessions or mapping of ticker to Sessions
-    grid : ParameterGrid
+    grid : ParameterGrid or ParameterList
     range_duration : int or iterable of int
         Seconds of the opening range.
     rules : Rules, optional
@@ -101,8 +139,8 @@ def run_grid(
     Returns
     -------
     DataFrame
-        One row per backtest in grid order, columns of schema.RESULTS: the same rows, with the same ids, that
-        ``Lab.submit`` stores.
+        One row per backtest in the order of the points, columns of schema.RESULTS: the same rows, with the same
+        ids, that ``Lab.submit`` stores.
 
     Examples
     --------
@@ -151,7 +189,8 @@ class Backtest:
     title: str
 
     def __repr__(self) -> str:
-        return f"Backtest({self.title}: {len(self.trades)} trades, profit {self.stats['backtest_profit']:.2f})"
+        title = ", ".join(self.title.splitlines())
+        return f"Backtest({title}: {len(self.trades)} trades, profit {self.stats['backtest_profit']:.2f})"
 
     def plot(self) -> Picture:
         """Return the cumulative profit against the price change: see ``pictures.equity``."""
@@ -166,7 +205,7 @@ def run_backtest(
     stop_distance: float,
     stop_count_limit: int,
     stop_cooloff_period: int,
-    limit_distance: float,
+    limit_distance: float | None,
     rules: Rules | None = None,
 ) -> Backtest:
     """Run one backtest and keep its trades.
@@ -185,8 +224,8 @@ def run_backtest(
     >>> from orbresearch import synthetic_sessions
     >>> one = run_backtest(synthetic_sessions(5), range_duration=300, stop_distance=.5, stop_count_limit=3,
     ...                    stop_cooloff_period=60, limit_distance=2)
-    >>> round(one.daily.sum() - one.stats["backtest_profit"], 9)
-    0.0
+    >>> abs(one.daily.sum() - one.stats["backtest_profit"]) < 1e-9
+    True
     """
     if not isinstance(sessions, Sessions):
         raise BadInput("sessions", f"a {type(sessions).__name__}", "give the Sessions of one ticker")
@@ -199,7 +238,7 @@ def run_backtest(
     return backtest_of(plan.run_id, plan.inputs[0], plan.grid, plan.rules, Chunk(0, 1, 0, 0))
 
 
-def backtest_of(run_id: str, item: Input, grid: ParameterGrid, rules: Rules, chunk: Chunk) -> Backtest:
+def backtest_of(run_id: str, item: Input, grid: Points, rules: Rules, chunk: Chunk) -> Backtest:
     """Return the backtest that a chunk of one row names, with its trades.
 
     Parameters
@@ -208,13 +247,13 @@ def backtest_of(run_id: str, item: Input, grid: ParameterGrid, rules: Rules, chu
         As in :func:`compute_rows`.
     """
     row = compute_rows(run_id, item, grid, rules, chunk).to_pandas().iloc[0]
-    trades = _trades(item, rules, run_points(grid, chunk.point, 1, item.series.increment_nanos)[0])
-    dates = _dates(item, item.ranges["session"])
+    trades = _trades(item, rules, grid.points(chunk.point, chunk.point + 1))
+    dates = _dates(item, item.days["session"])
     daily = trades.groupby("session")["units"].sum().reindex(dates, fill_value=0)
     unit = NANOS / item.series.increment_nanos * find_costs(rules, item.series.increment_nanos).q
     dollars = item.series.increment_nanos / NANOS
-    last = item.series.columns["price"][item.ranges["last_tick"]].astype(np.float64) * dollars
-    prices, first = type(daily)(last, index=dates, name="price"), float(item.ranges["first_price"][0]) * dollars
+    last = item.series.columns["price"][item.days["last_tick"]].astype(np.float64) * dollars
+    prices, first = type(daily)(last, index=dates, name="price"), float(item.days["first_price"][0]) * dollars
     title = _title(item, rules, row)
     return Backtest(trades.drop(columns="units"), row, (daily / unit).rename("profit"), prices, first, title)
 
@@ -222,10 +261,16 @@ def backtest_of(run_id: str, item: Input, grid: ParameterGrid, rules: Rules, chu
 def _title(item: Input, rules: Rules, row: Any) -> str:
     span = f"{item.series.labels[0]} to {item.series.labels[-1]}"
     cost = f"commission {rules.commission:g}, slippage {rules.slippage:g} $/share"
-    point = ", ".join(f"{name.split('_')[0]} {row[name]:g}" for name in ("stop_distance", "limit_distance"))
-    point += f", {row['stop_count_limit']} stops, cool-off {row['stop_cooloff_period']} s"
+    units = {"stop": rules.stop_unit, "limit": rules.limit_unit}
+    words = [f"{name} {row[f'{name}_distance']:g}" + f" {unit}" * (unit != "dollars") for name, unit in units.items()]
+    point = ", ".join([words[0], words[1] if row["limit_distance"] == row["limit_distance"] else "no limit"])
+    stops = int(row["stop_count_limit"])
+    point += f", {stops} stop{'s' * (stops > 1)}, cool-off {row['stop_cooloff_period']} s"
     point += "" if row["resolved"] else ", UNRESOLVED: distances under three bar ranges"
-    return f"{item.ticker}, {span}, range {item.duration} s, {point}, {cost}"
+    shown = ("side", "entry", "entry_buffer", "stop_anchor", "entry_cutoff", "exit_time", "select")
+    said = rules.differing()
+    point += "".join(f", {name} {said[name]}" for name in shown if name in said)
+    return f"{item.ticker}, {span}, range {item.duration} s, {cost}\n{point}"
 
 
 def _dates(item: Input, at: Any) -> Any:
@@ -234,11 +279,11 @@ def _dates(item: Input, at: Any) -> Any:
     return pd.DatetimeIndex(item.series.labels[at].astype("datetime64[ns]"), name="session")
 
 
-def _trades(item: Input, rules: Rules, point: Any) -> Any:
+def _trades(item: Input, rules: Rules, drawn: dict[str, Any]) -> Any:
     """Return one backtest's trades as a DataFrame, with the net profit in increment/q as ``units``."""
     import pandas as pd
 
-    found, at = _walk(item, rules, point)
+    found, at = _walk(item, rules, drawn)
     costs = find_costs(rules, item.series.increment_nanos)
     opens = item.series.opens[at]
     cost = np.where(found["reason"] == EXIT_REASONS.index("limit"), costs.limit_trade, costs.trade)
@@ -254,17 +299,18 @@ def _trades(item: Input, rules: Rules, point: Any) -> Any:
     return frame
 
 
-def _walk(item: Input, rules: Rules, point: Any) -> tuple[Any, Any]:
+def _walk(item: Input, rules: Rules, drawn: dict[str, Any]) -> tuple[Any, Any]:
     """Scan all sessions with one parameter set; return TRADE records and the session index of each."""
     from orbresearch.kernels.backtest import simulate_session
 
-    ticks, fill = tuple(item.series.columns.values()), fill_arguments(rules, item.series.increment_nanos)
-    found, at = [], []
-    for day in item.ranges:
-        room = int(min(day["last_tick"] - day["first_tick"] + 1, point[1]))
-        trades = np.zeros(room, TRADE)
-        bounds = day["first_tick"], day["last_tick"], day["high"], day["low"]
-        count = simulate_session(*ticks, *bounds, *point, *fill, trades)
-        found.append(trades[:count])
-        at += [day["session"]] * count
+    ticks, _, days, terms = kernel_arguments(item, rules)
+    stops, limits = (day_distances(item, rules, name, drawn[name]) for name in ("stop_distance", "limit_distance"))
+    count, cooloff = int(drawn["stop_count_limit"][0]), int(drawn["stop_cooloff_period"][0])
+    trades = np.zeros(most_trades(item, count), TRADE)
+    found, at = [trades[:0]], []
+    for d, day in enumerate(days):
+        distances = stops[min(d, len(stops) - 1), :, 0], limits[min(d, len(limits) - 1), :, 0]
+        made = simulate_session(ticks, day, terms, distances[0], count, cooloff, distances[1], trades)
+        found.append(trades[:made].copy())
+        at += [day["session"]] * made
     return np.concatenate(found), np.array(at, np.int64)

@@ -42,7 +42,7 @@ class Picture:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.part.html")
         try:
-            hvplot.save(self.plot, str(part), title=self.title, resources=INLINE)
+            hvplot.save(self.plot, str(part), title=self.title.splitlines()[0], resources=INLINE)
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)

@@ -42,3 +42,47 @@ def compress_session(
         out_first[count] = 1 if i == 0 else first_of_bar[i]
         count += 1
     return count
+
+
+@jit
+def cut_session(
+    time: Any,
+    until: Any,
+    price: Any,
+    first_of_bar: Any,
+    second: int,
+    out_time: Any,
+    out_until: Any,
+    out_price: Any,
+    out_first: Any,
+) -> int:
+    """Copy one session's ticks up to a second; return how many there are.
+
+    Parameters
+    ----------
+    time, until, price : int32 array, shape (n,)
+    first_of_bar : uint8 array, shape (n,)
+        Ticks of the session, n >= 1.
+    second : int
+        Since the open: observations after it take no part. Where there are any, the last tick is a tick of its own at
+        this second, at the price then standing.
+    out_time, out_until, out_price, out_first : arrays, shape (>= n + 1,)
+        Filled from the start.
+    """
+    n = len(time)
+    count = 0
+    for i in range(n):
+        if i > 0 and time[i] > second:
+            break
+        out_time[i], out_until[i], out_price[i], out_first[i] = time[i], until[i], price[i], first_of_bar[i]
+        count += 1
+    at = count - 1
+    if time[n - 1] <= second or time[at] > second:
+        return count
+    if time[at] < second:
+        out_until[at] = min(until[at], second - 1)
+        at = count
+        out_time[at], out_price[at], out_first[at] = second, price[at - 1], 0
+        count += 1
+    out_until[at] = second
+    return count

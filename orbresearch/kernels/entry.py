@@ -1,4 +1,4 @@
-"""Where the next position opens: by links and halving, not by walking the ticks."""
+"""Where a position opens: looked up by second, not walked to."""
 
 from __future__ import annotations
 
@@ -7,65 +7,69 @@ from typing import Any
 import numpy as np
 
 from orbresearch.kernels._jit import jit
+from orbresearch.kernels.arguments import STRIDE, Links, Terms
 
 
 @jit
-def find_tick(time: Any, first: int, last: int, second: int) -> int:
-    """Return the first tick from ``first`` to ``last`` whose time is at or after a second; ``last`` at the latest."""
-    low, high = first, last
-    while low < high:
-        middle = (low + high) // 2
-        if time[middle] < second:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def order_price(day: Any, side: int, before: int, price: int) -> Any:
+    """Return what an order at its level pays at a price that is not first of its bar: the level, if it was short of it.
+
+    ``before`` is the price of the tick before, ``price`` the tick's own; increments.
+    """
+    order = day["up"] if side > 0 else day["down"]
+    return order if (order - before) * side > 0 else price
 
 
 @jit
-def next_entry(
-    time: Any,
-    until: Any,
-    price: Any,
-    first_of_bar: Any,
-    breakout: Any,
-    j: int,
-    last: int,
-    ready: int,
-    high: int,
-    low: int,
-    reach: int,
-    level: bool,
-) -> tuple[Any, Any, Any, Any]:
-    """Return (tick, second, side, entry price) of the next position after a cool-off that ends at second ``ready``.
+def first_entry(links: Links, day: Any, start: int, terms: Terms) -> Any:
+    """Return (tick, second, side, entry price) of a day's first position; tick -1 for none.
 
     Parameters
     ----------
-    j : int
-        A tick at or before the one that stands at ``ready``: that of the stop, or the session's first.
-    breakout : int32 array
-        As :func:`~orbresearch.kernels.records.link_breakouts` makes it.
-    high, low, reach, level
-        As in :func:`~orbresearch.kernels.backtest.simulate_session`.
-
-    Returns
-    -------
-    tuple of int
-        Tick -1 where no position opens any more.
+    links : Links
+    day : DAYS record
+    start : int
+        Of the day: ``links.start[d]``.
+    terms : Terms
     """
-    k: Any = find_tick(time, j, last, ready)
-    if k > j and time[k] > ready and until[k - 1] >= ready and breakout[k - 1] == k - 1:
-        k -= 1  # its price stands outside when the cool-off ends
-        return k, ready, 1 if price[k] > high else -1, np.int64(price[k])
-    if k == j and time[k] < ready:
+    begin = np.int64(day["trading_start"])
+    if not terms.once:
+        return next_entry(links, day, start, terms, begin)
+    k: Any = np.int64(day["first_tick"])
+    if links.nodes[k]["stamp"] >> 1 > begin:
+        k -= 1  # its price stands since before the range's end
+    if k >= day["last_tick"] or day["direction"] == 0 or begin >= day["cutoff"]:
         return -1, 0, 0, 0
-    k = np.int64(breakout[k])
-    if k >= last:
+    return k, begin, day["direction"], np.int64(links.nodes[k]["price"])
+
+
+@jit
+def next_entry(links: Links, day: Any, start: int, terms: Terms, ready: int) -> Any:
+    """Return (tick, second, side, entry price) of the position that opens at second ``ready`` or later.
+
+    Parameters
+    ----------
+    links, day, start, terms
+        As in :func:`first_entry`.
+    ready : int
+        The end of a cool-off, or the day's ``trading_start``: not before that.
+    """
+    nodes, last = links.nodes, day["last_tick"]
+    if ready > nodes[last]["stamp"] >> 1:
         return -1, 0, 0, 0
-    side = 1 if price[k] > high else -1
-    entry: Any = np.int64(price[k])
-    if level and first_of_bar[k] == 0:
-        order = high + reach if side == 1 else low - reach
-        if (order - price[k - 1]) * side > 0:
-            entry = order
-    return k, np.int64(time[k]), side, entry
+    k: Any = np.int64(links.standing[start + (ready - day["trading_start"]) // STRIDE])
+    while k < last and nodes[k + 1]["stamp"] >> 1 <= ready:
+        k += 1
+    if nodes[k]["stamp"] >> 1 < ready:
+        if k >= day["first_tick"] and links.breakout[k] == k and links.until[k] >= ready and ready < day["cutoff"]:
+            price = np.int64(nodes[k]["price"])  # an order that begins to work beyond its level: the standing price
+            return k, ready, 1 if price >= day["up"] else -1, price
+        k += 1
+    k = np.int64(links.breakout[k])
+    if k == last:
+        return -1, 0, 0, 0
+    stamp, price = np.int64(nodes[k]["stamp"]), np.int64(nodes[k]["price"])
+    side = 1 if price >= day["up"] else -1
+    if terms.level and stamp & 1 == 0:
+        price = order_price(day, side, np.int64(nodes[k - 1]["price"]), price)
+    return k, stamp >> 1, side, price

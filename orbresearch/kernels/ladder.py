@@ -1,4 +1,4 @@
-"""Where a position's stop and limits lie: one walk from record to record serves every limit at once."""
+"""Where a position's stop and limits lie: one walk from record to record serves every limit and every stop."""
 
 from __future__ import annotations
 
@@ -7,50 +7,47 @@ from typing import Any
 import numpy as np
 
 from orbresearch.kernels._jit import jit
+from orbresearch.kernels.arguments import Terms, limit_from
+from orbresearch.schema import NEVER
+
+ADVERSE, FAVOURABLE, REACHED, LADDER = range(4)  # where a position's notes lie in its slot; LADDER: from there on
 
 
 @jit
 def climb(
-    time: Any,
-    price: Any,
-    first_of_bar: Any,
-    higher: Any,
-    lower: Any,
+    nodes: Any,
+    terms: Terms,
     k: int,
     last: int,
     side: int,
     entry: int,
     stop: int,
     limits: Any,
-    level: bool,
-    q: int,
-    cost: int,
-    cost_limit: int,
-    out_time: Any,
-    out_profit: Any,
+    row: int,
+    slots: Any,
+    mark: int,
 ) -> tuple[int, int, Any]:
     """Follow a position opened at tick ``k`` to its stop and to each limit that it reaches before.
 
     Parameters
     ----------
-    time, price : int32 array
-    first_of_bar : uint8 array
-    higher, lower : int32 array
-        As :func:`~orbresearch.kernels.records.link_records` makes them.
+    nodes : NODES array
+    terms : Terms
     k, last : int
         Tick of the entry; the session's last tick.
     side, entry : int
         +1 or -1; the entry price, increments.
     stop : int
-        Distance of the stop, increments.
-    limits : int64 array, shape (n,)
-        Distances of the limits, increments, rising.
-    level : bool
-        Whether orders fill at their levels.
-    q, cost, cost_limit : int
-        Profits are counted in increment/q; the cost of a trade, and of one that ends at its limit.
-    out_time, out_profit : int64 array, shape (n,)
-        Filled for the limits reached: second of the exit, net profit in increment/q.
+        Distance of the stop, increments, not smaller than at the last call with the same slot.
+    limits : int64 array, shape (1 or days, 2, n)
+        Distances of the limits, rising, increments (1e-9 of stops under ``terms.by_stop``), or NEVER.
+    row : int
+        The day's among the limits.
+    slots : int64 array, shape (slots, 2 * n + LADDER)
+    mark : int
+        The position's slot: ``k, k, 0`` on the first call. A larger stop goes on where a smaller one ended: it ends no
+        sooner and reaches no limit less. From LADDER on, for each limit reached: second of the exit; then net profits
+        in increment/q.
 
     Returns
     -------
@@ -61,24 +58,29 @@ def climb(
     profit : int
         Net profit of the stop, or of the close, increment/q.
     """
-    adverse, favourable = (lower, higher) if side > 0 else (higher, lower)
-    j = k
-    while j >= 0 and (price[j] - entry) * side > -stop:
-        j = adverse[j]
+    n, way = limits.shape[2], 0 if side > 0 else 1
+    j = slots[mark, ADVERSE]
+    while j >= 0 and (nodes[j]["price"] - entry) * side > -stop:
+        j = nodes[j]["lower"] if side > 0 else nodes[j]["higher"]
+    slots[mark, ADVERSE] = j
     end = j if 0 <= j < last else -1
-    if end >= 0:
-        move = -stop if level and first_of_bar[end] == 0 else (np.int64(price[end]) - entry) * side
-    else:
-        move = (np.int64(price[last]) - entry) * side
+    move: Any = (np.int64(nodes[end if end >= 0 else last]["price"]) - entry) * side
+    if end >= 0 and terms.level and nodes[end]["stamp"] & 1 == 0:
+        move = -stop
     bound = end if end >= 0 else last + 1
-    reached, j = 0, k
-    for i in range(len(limits)):
-        while j >= 0 and (price[j] - entry) * side < limits[i]:
-            j = favourable[j]
+    j, reached = slots[mark, FAVOURABLE], slots[mark, REACHED]
+    while reached < n:
+        limit = limit_from(terms, stop, limits[row, way, reached])
+        if limit == NEVER:
+            break
+        while 0 <= j < bound and (nodes[j]["price"] - entry) * side < limit:
+            j = nodes[j]["higher"] if side > 0 else nodes[j]["lower"]
         if j < 0 or j >= bound:
             break
-        gain = limits[i] if level and first_of_bar[j] == 0 else (np.int64(price[j]) - entry) * side
-        out_time[i] = time[j]
-        out_profit[i] = gain * q - cost_limit
+        stamp = nodes[j]["stamp"]
+        gain = limit if terms.level and stamp & 1 == 0 else (np.int64(nodes[j]["price"]) - entry) * side
+        slots[mark, LADDER + reached] = stamp >> 1
+        slots[mark, LADDER + n + reached] = gain * terms.q - terms.cost_limit
         reached += 1
-    return reached, end, move * q - cost
+    slots[mark, FAVOURABLE], slots[mark, REACHED] = j, reached
+    return reached, end, move * terms.q - terms.cost

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from orbresearch.kernels._jit import jit
-from orbresearch.kernels.scan import RETURN_UNITS
+from orbresearch.kernels.arguments import Terms
 
-#: What is summed per cell; profits in increment/q.
-GAIN, LOSS, RETURNS, SQUARES, DOWNSIDE, WON, WINS, STOPS, LIMITS, CLOSES, HOLDING = range(11)
-PARTS = 11
+#: What is summed per cell: one cache line. Profits in increment/q, returns in their units, holding in microseconds;
+#: TRADES holds winning trades and stops, DAYS days won, ended at a limit and at the close, in bits of their own.
+GAIN, LOSS, RETURNS, SQUARES, DOWNSIDE, HOLDING, TRADES, DAYS = range(8)
+PARTS = 8
+_STOPS = 1 << 32  # of TRADES
+_LIMITS, _CLOSES = 1 << 21, 1 << 42  # of DAYS: more sessions than there are
 
 
 @jit
@@ -32,124 +35,158 @@ def round_ratio(numerator: int, denominator: int, inverse: float) -> Any:
 
 
 @jit
-def add_day(
-    part: Any, gain: int, loss: int, change: int, wins: int, stops: int, limits: int, closes: int, hold: int
+def write_day(
+    day: Any, gain: int, loss: int, change: int, wins: int, stops: int, limits: int, closes: int, held: int
 ) -> None:
-    """Add one session's outcome to a cell's parts: int64, shape (PARTS,); ``hold`` in microseconds."""
-    part[GAIN] += gain
-    part[LOSS] += loss
-    part[RETURNS] += change
+    """Write one session's outcome as parts.
+
+    Parameters
+    ----------
+    day : int64 array, shape (PARTS,)
+        Filled.
+    gain, loss : int
+        Profits of its winning trades, losses of the others, increment/q.
+    change : int
+        Its return, in units of return.
+    wins, stops, limits, closes : int
+        Winning trades; trades by how they end.
+    held : int
+        Seconds in a position, of all its trades.
+    """
     square = change * change
-    part[SQUARES] += square
-    if change < 0:
-        part[DOWNSIDE] += square
-    if gain > loss:
-        part[WON] += 1
-    part[WINS] += wins
-    part[STOPS] += stops
-    part[LIMITS] += limits
-    part[CLOSES] += closes
-    part[HOLDING] += hold
+    day[GAIN] = gain
+    day[LOSS] = loss
+    day[RETURNS] = change
+    day[SQUARES] = square
+    day[DOWNSIDE] = square if change < 0 else 0
+    # exact: a quotient of numbers below 2**50 is never rounded up to the next whole one
+    day[HOLDING] = np.int64(held * 1_000_000 / (stops + limits + closes))
+    day[TRADES] = wins + stops * _STOPS
+    day[DAYS] = (1 if gain > loss else 0) + limits * _LIMITS + closes * _CLOSES
 
 
 @jit
-def move_equity(equity: Any, peak: Any, fall: Any, row: Any) -> None:
-    """Add one session's returns to the equity of cells; follow its peak and its largest fall below it (1e-8)."""
+def add_day(parts: Any, cell: int, day: Any) -> None:
+    """Add one session's parts to a cell's: ``parts`` is int64, shape (cells, PARTS)."""
+    for p in range(PARTS):
+        parts[cell, p] += day[p]
+
+
+@jit
+def take_day(parts: Any, cell: int, day: Any) -> None:
+    """Take one session's parts from a cell's: where a stretch of cells ends."""
+    for p in range(PARTS):
+        parts[cell, p] -= day[p]
+
+
+@jit
+def move_equity(state: Any, cell: int, row: Any) -> None:
+    """Add one session's returns to cells: how far each lies below its peak, and the largest such fall (<= 0).
+
+    The peak itself is not needed: equity below it only moves by returns.
+
+    Parameters
+    ----------
+    state : int32 or int64 array, shape (2, cells)
+    cell : int
+        The first of the cells.
+    row : array of the type of ``state``
+        Their returns.
+    """
+    zero, below, fall = state.dtype.type(0), state[0, cell:], state[1, cell:]  # indices that cannot be negative
     for i in range(len(row)):
-        e = equity.dtype.type(equity[i] + row[i])
-        p = max(peak[i], e)
-        equity[i] = e
-        peak[i] = p
-        fall[i] = min(fall[i], equity.dtype.type(e - p))
+        now = min(zero, state.dtype.type(below[i] + row[i]))
+        below[i] = now
+        fall[i] = min(fall[i], now)
 
 
 @jit
-def settle(
-    state: Any,
-    tail: Any,
-    s: int,
-    c: int,
-    at: int,
-    end: int,
-    reached: int,
-    row: Any,
-    unit: int,
-    inverse: float,
-    gain: int,
-    loss: int,
-    wins: int,
-    stopped: int,
-    closes: int,
-    held: int,
-) -> None:
-    """End a chain's day for the counts from index ``at`` to ``end``: one tail each, and the equity of their cells."""
-    n = len(row)
-    if reached < n:
-        change = round_ratio((gain - loss) * RETURN_UNITS, unit, inverse)
-        row[reached:] = change
-        hold = held * 1_000_000 // (stopped + closes)
-        for k in range(at, end):
-            add_day(tail[s, c, k, reached], gain, loss, change, wins, stopped, 0, closes, hold)
-    for k in range(at, end):
-        move_equity(state[0, s, c, k], state[1, s, c, k], state[2, s, c, k], row)
+def total_parts(shape: Any, first: Any, stretch: Any, tail: Any) -> None:
+    """Sum up the differences that ``share_grid`` left along the axes, in place.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Stops, cool-offs, counts, limits.
+    first, stretch, tail
+        As ``share_grid`` leaves them: along the stops; along the counts; along the counts and the limits.
+    """
+    stops, chains, counts, limits = shape[0], shape[0] * shape[1], shape[2], shape[3]
+    for cell in range(limits, stops * limits):
+        add_day(first, cell, first[cell - limits])
+    for chain in range(chains):
+        for cell in range(chain * counts * limits, (chain + 1) * counts * limits):
+            if cell - limits >= chain * counts * limits:
+                add_day(stretch, cell, stretch[cell - limits])
+            if cell % counts > 0:
+                add_day(tail, cell, tail[cell - 1])
+        for cell in range(chain * counts * limits + counts, (chain + 1) * counts * limits):
+            add_day(tail, cell, tail[cell - counts])
 
 
 @jit
 def collect_sums(
+    shape: Any,
     stops: Any,
     counts: Any,
     cooloffs: Any,
     limits: Any,
     traded: int,
-    q: int,
-    cost: int,
-    cost_limit: int,
+    terms: Terms,
     state: Any,
     first: Any,
     stretch: Any,
     tail: Any,
     sums: Any,
+    rows: Any,
+    columns: Any,
 ) -> None:
-    """Add up the parts of points and write their SUMS.
+    """Write the SUMS of a block of a product of points.
 
     Parameters
     ----------
-    stops, counts, cooloffs, limits : int64 array, shape (points,)
-        Indices of each point's values along the axes of the other arrays.
-    traded, q, cost, cost_limit, state, first, stretch, tail
-        As :func:`share_grid` takes and leaves them; ``stretch`` and ``tail`` are summed up in place.
-    sums : SUMS array, shape (points,)
-        Filled.
+    shape : tuple of int
+        Stops, cool-offs, counts, limits of the block.
+    stops, counts, cooloffs, limits : int64 array
+        Along each axis of the block in ``sums``: which of the block's values it is.
+    traded, terms, state, first, stretch, tail
+        As ``share_grid`` takes and leaves them, after :func:`total_parts`.
+    sums : SUMS array, shape (stops, counts, cooloffs, limits)
+        Filled at the block's stops and cool-offs.
+    rows, columns : int64 array
+        Which stops and cool-offs of ``sums`` the block's are.
     """
-    shape = stretch.shape
-    for s in range(shape[0]):
-        for c in range(shape[1]):
-            for k in range(shape[2]):
-                for i in range(shape[3]):
-                    for p in range(PARTS):
-                        if k > 0:
-                            stretch[s, c, k, i, p] += stretch[s, c, k - 1, i, p]
-                        if i > 0:
-                            tail[s, c, k, i, p] += tail[s, c, k, i - 1, p]
     total = np.zeros(PARTS, np.int64)
-    for b in range(len(sums)):
-        s, k, c, i = stops[b], counts[b], cooloffs[b], limits[b]
-        for p in range(PARTS):
-            total[p] = first[s, i, p] + stretch[s, c, k, i, p] + tail[s, c, k, i, p]
-        out = sums[b]
-        out["profit"] = total[GAIN] - total[LOSS]
-        out["returns"] = total[RETURNS]
-        out["squares"] = total[SQUARES]
-        out["downside"] = total[DOWNSIDE]
-        out["peak"] = state[1, s, c, k, i]
-        out["drawdown"] = state[2, s, c, k, i]
-        out["traded"] = traded
-        out["won"] = total[WON]
-        out["trades"] = total[STOPS] + total[LIMITS] + total[CLOSES]
-        out["wins"] = total[WINS]
-        out["stops"] = total[STOPS]
-        out["gross_profit"] = total[GAIN]
-        out["gross_loss"] = total[LOSS]
-        costs = cost * (total[STOPS] + total[CLOSES]) + cost_limit * total[LIMITS]
-        out["moves"] = (total[GAIN] - total[LOSS] + costs) // q
-        out["holding"] = total[HOLDING]
+    for a in range(len(stops)):
+        for b in range(len(counts)):
+            for e in range(len(cooloffs)):
+                chain = stops[a] * shape[1] + cooloffs[e]
+                for f in range(len(limits)):
+                    cell = (chain * shape[2] + counts[b]) * shape[3] + limits[f]
+                    end = (chain * shape[3] + limits[f]) * shape[2] + counts[b]
+                    for p in range(PARTS):
+                        total[p] = first[stops[a] * shape[3] + limits[f], p] + stretch[cell, p] + tail[end, p]
+                    write_sums(total, traded, terms, state[0, cell], state[1, cell], sums[rows[a], b, columns[e], f])
+
+
+@jit
+def write_sums(total: Any, traded: int, terms: Terms, below: int, drawdown: int, out: Any) -> None:
+    """Write a cell's parts as a SUMS record; ``traded``: its sessions with a trade."""
+    wins, stops = total[TRADES] % _STOPS, total[TRADES] // _STOPS
+    won, limits, closes = total[DAYS] % _LIMITS, total[DAYS] % _CLOSES // _LIMITS, total[DAYS] // _CLOSES
+    profit = total[GAIN] - total[LOSS]
+    out["profit"] = profit
+    out["returns"] = total[RETURNS]
+    out["squares"] = total[SQUARES]
+    out["downside"] = total[DOWNSIDE]
+    out["drawdown"] = drawdown
+    out["below"] = below
+    out["traded"] = traded
+    out["won"] = won
+    out["trades"] = stops + limits + closes
+    out["wins"] = wins
+    out["stops"] = stops
+    out["gross_profit"] = total[GAIN]
+    out["gross_loss"] = total[LOSS]
+    out["moves"] = (profit + terms.cost * (stops + closes) + terms.cost_limit * limits) // terms.q
+    out["holding"] = total[HOLDING]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from orbresearch.kernels._jit import jit
+from orbresearch.kernels.arguments import Terms, Ticks
 from orbresearch.kernels.backtest import simulate_session
 from orbresearch.schema import LIMIT, STOP
-
-RETURN_UNITS = 100_000_000  # a session's return is a whole number of 1e-8
 
 
 @jit
@@ -22,15 +21,15 @@ def divide_half_even(numerator: int, denominator: int) -> int:
 
 
 @jit
-def trade_profit(trade: Any, q: int, cost: int, cost_limit: int) -> Any:
-    """Return a trade's net profit in increment/q; ``cost`` and ``cost_limit`` as in :func:`add_session`."""
+def trade_profit(trade: Any, terms: Terms) -> Any:
+    """Return a trade's net profit in increment/q."""
     move = (trade["exit_price"] - trade["entry_price"]) * trade["side"]
-    return move * q - (cost_limit if trade["reason"] == LIMIT else cost)
+    return move * terms.q - (terms.cost_limit if trade["reason"] == LIMIT else terms.cost)
 
 
 @jit
-def add_session(sums: Any, trades: Any, count: int, first_price: int, q: int, cost: int, cost_limit: int) -> None:
-    """Add one session's trades to a backtest's sums.
+def add_session(sums: Any, trades: Any, count: int, base: int, terms: Terms) -> Any:
+    """Add one session's trades to a backtest's sums; return the session's return.
 
     Parameters
     ----------
@@ -38,15 +37,14 @@ def add_session(sums: Any, trades: Any, count: int, first_price: int, q: int, co
         Changed in place.
     trades : TRADE array
         The session's trades are the first ``count``, which is at least 1.
-    first_price : int
-        The session's first price, increments: what its profit is divided by.
-    q, cost, cost_limit : int
-        Profits are counted in increment/q; the cost of a trade, and of one that ends at its limit, in increment/q.
+    base : int
+        What the session's profit is divided by, increments.
+    terms : Terms
     """
     profit = held = 0
     for i in range(count):
         trade = trades[i]
-        net = trade_profit(trade, q, cost, cost_limit)
+        net = trade_profit(trade, terms)
         profit += net
         held += trade["exit_time"] - trade["entry_time"]
         sums["moves"] += (trade["exit_price"] - trade["entry_price"]) * trade["side"]
@@ -57,7 +55,7 @@ def add_session(sums: Any, trades: Any, count: int, first_price: int, q: int, co
             sums["gross_loss"] -= net
         if trade["reason"] == STOP:
             sums["stops"] += 1
-    change = divide_half_even(profit * RETURN_UNITS, first_price * q)
+    change = divide_half_even(profit * terms.scale, base * terms.q)
     sums["profit"] += profit
     sums["trades"] += count
     sums["traded"] += 1
@@ -68,40 +66,28 @@ def add_session(sums: Any, trades: Any, count: int, first_price: int, q: int, co
     sums["squares"] += change * change
     if change < 0:
         sums["downside"] += change * change
-    sums["peak"] = max(sums["peak"], sums["returns"])
-    sums["drawdown"] = min(sums["drawdown"], sums["returns"] - sums["peak"])
+    sums["below"] = min(0, sums["below"] + change)
+    sums["drawdown"] = min(sums["drawdown"], sums["below"])
+    return change
 
 
 @jit
 def scan_grid(
-    time: Any,
-    until: Any,
-    price: Any,
-    first_of_bar: Any,
-    ranges: Any,
-    points: Any,
-    reach: int,
-    level: bool,
-    q: int,
-    cost: int,
-    cost_limit: int,
-    trades: Any,
-    sums: Any,
+    ticks: Ticks, days: Any, terms: Terms, stops: Any, counts: Any, cooloffs: Any, limits: Any, trades: Any, sums: Any
 ) -> None:
     """Run every backtest of a chunk over every tradable session.
 
     Parameters
     ----------
-    time, until, price : int32 array, shape (ticks,)
-    first_of_bar : uint8 array, shape (ticks,)
-    ranges : RANGES array, shape (sessions,)
-        Tradable sessions in date order.
-    points : int64 array, shape (backtests, 4)
-        stop (increments), stop count, cool-off (seconds), limit (increments).
-    reach, level
-        As in :func:`~orbresearch.kernels.backtest.simulate_session`.
-    q, cost, cost_limit : int
-        As in :func:`add_session`.
+    ticks : Ticks
+    days : DAYS array, shape (sessions,)
+        In date order.
+    terms : Terms
+    stops, limits : int64 array, shape (1 or sessions, 2, backtests)
+        Distances of longs and shorts as in :func:`~orbresearch.kernels.backtest.simulate_session`, for each session
+        or for all.
+    counts, cooloffs : int64 array, shape (backtests,)
+        Stop counts; cool-offs in seconds.
     trades : TRADE array
         Scratch: room for one session's trades.
     sums : SUMS array, shape (backtests,)
@@ -111,25 +97,9 @@ def scan_grid(
     -----
     Sessions are the outer loop: a session's ticks stay in the cache while all backtests walk it.
     """
-    for d in range(len(ranges)):
-        day = ranges[d]
-        for b in range(len(points)):
-            count = simulate_session(
-                time,
-                until,
-                price,
-                first_of_bar,
-                day["first_tick"],
-                day["last_tick"],
-                day["high"],
-                day["low"],
-                points[b, 0],
-                points[b, 1],
-                points[b, 2],
-                points[b, 3],
-                reach,
-                level,
-                trades,
-            )
+    for d in range(len(days)):
+        stop, limit = stops[min(d, len(stops) - 1)], limits[min(d, len(limits) - 1)]
+        for b in range(len(sums)):
+            count = simulate_session(ticks, days[d], terms, stop[:, b], counts[b], cooloffs[b], limit[:, b], trades)
             if count > 0:
-                add_session(sums[b], trades, count, day["first_price"], q, cost, cost_limit)
+                add_session(sums[b], trades, count, days[d]["base"], terms)

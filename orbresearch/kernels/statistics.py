@@ -10,7 +10,6 @@ from orbresearch.kernels._wide import scaled_variance
 from orbresearch.kernels.scan import divide_half_even
 
 ANNUAL = math.sqrt(252.0)
-RETURN_UNIT = 1e8
 
 
 @jit
@@ -22,7 +21,7 @@ def sharpe_ratio(sessions: int, returns: int, squares: int) -> float:
     sessions : int
         T, sessions without a trade included.
     returns, squares : int
-        Sum of r_d (1e-8) and of r_d squared (1e-16).
+        Sum of r_d and of r_d squared, in units of return.
     """
     spread = scaled_variance(sessions, returns, squares)
     if sessions < 2 or spread == 0.0:
@@ -45,7 +44,7 @@ def ratio(numerator: float, denominator: float) -> float:
 
 
 @jit
-def finish_row(sums: Any, sessions: int, unit: float, increment: float, out: Any) -> None:
+def finish_row(sums: Any, sessions: int, unit: float, increment: float, whole: float, out: Any) -> None:
     """Write one backtest's columns.
 
     Parameters
@@ -57,11 +56,13 @@ def finish_row(sums: Any, sessions: int, unit: float, increment: float, out: Any
         increment/q units in a dollar: profits are divided by it.
     increment : float
         Increments in a dollar.
+    whole : float
+        Units of return in 1: 1e8, or those of dollars.
     out : float64 array, shape (len(COLUMNS),)
     """
     trades, traded = sums["trades"], sums["traded"]
     out[0] = sums["profit"] / unit
-    out[1] = sums["returns"] / RETURN_UNIT
+    out[1] = sums["returns"] / whole
     out[2] = ratio(sums["holding"], traded * 1e6)
     out[3] = divide_half_even(100 * sums["won"], traded) if traded > 0 else math.nan
     out[4] = ratio(sums["wins"], trades)
@@ -72,7 +73,7 @@ def finish_row(sums: Any, sessions: int, unit: float, increment: float, out: Any
     out[9] = ratio(sums["moves"], 2 * trades * increment)
     out[10] = sharpe_ratio(sessions, sums["returns"], sums["squares"])
     out[11] = sortino_ratio(sessions, sums["returns"], sums["downside"])
-    out[12] = sums["drawdown"] / RETURN_UNIT
+    out[12] = sums["drawdown"] / whole
 
 
 #: What :func:`finish_row` writes, in order: names of schema.RESULTS.
@@ -94,7 +95,7 @@ COLUMNS = (
 
 
 @jit
-def finish_rows(sums: Any, sessions: int, unit: float, increment: float, out: Any) -> None:
+def finish_rows(sums: Any, sessions: int, unit: float, increment: float, whole: float, out: Any) -> None:
     """Write the columns of many backtests: ``out`` is float64, shape (len(sums), len(COLUMNS))."""
     for i in range(len(sums)):
-        finish_row(sums[i], sessions, unit, increment, out[i])
+        finish_row(sums[i], sessions, unit, increment, whole, out[i])

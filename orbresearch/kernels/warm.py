@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from orbresearch.schema import RANGES, SUMS, TICKS
+from orbresearch.schema import DAYS, NODES, SUMS, TICKS
 
 
 def warm_kernels() -> None:
     """Call the kernels of a chunk on nothing, with the types that chunks have."""
+    from orbresearch.kernels.arguments import Links, Terms, Ticks
     from orbresearch.kernels.grid import share_grid
-    from orbresearch.kernels.parts import PARTS, collect_sums
-    from orbresearch.kernels.records import link_breakouts, link_records
+    from orbresearch.kernels.ladder import LADDER
+    from orbresearch.kernels.parts import PARTS, collect_sums, total_parts
+    from orbresearch.kernels.records import link_breakouts, link_records, link_seconds
     from orbresearch.kernels.statistics import COLUMNS, finish_rows
 
-    ticks = tuple(np.zeros(0, kind) for kind in TICKS.values())
-    links = tuple(np.zeros(0, np.int32) for _ in range(3))
-    ranges, none = np.zeros(0, RANGES), np.zeros(0, np.int64)
-    link_records(ticks[2], np.zeros(1, np.int64), *links[:2])
-    link_breakouts(ticks[2], ranges, 1, links[2])
-    parts = np.zeros((0, 0, PARTS), np.int64), *(np.zeros((0, 0, 0, 0, PARTS), np.int64) for _ in range(2))
-    given = *ticks, *links, ranges, none, none, none, none, 1, False, 1, 0, 0
-    sums = np.zeros(0, SUMS)
+    ticks = Ticks(*(np.zeros(0, kind) for kind in TICKS.values()))
+    days, none, record = np.zeros(0, DAYS), np.zeros(0, np.int64), np.zeros(0, np.int32)
+    links, terms = (
+        Links(np.zeros(0, NODES), record, record, record, none),
+        Terms(False, False, False, False, 1, 0, 0, 1),
+    )
+    link_records(ticks, np.zeros(1, np.int64), links.nodes)
+    link_breakouts(ticks, days, record)
+    link_seconds(ticks, days, none, record)
+    distances = np.zeros((1, 2, 0), np.int64)
+    shape, slots = (0, 0, 0, 0), np.zeros((2, LADDER), np.int64)
     for kind in (np.int32, np.int64):
-        state = np.zeros((3, 0, 0, 0, 0), kind)
-        share_grid(*given, state, *parts, np.zeros((2, 4), np.int64), none)
-        collect_sums(none, none, none, none, 0, 1, 0, 0, state, *parts, sums)
-    finish_rows(sums, 1, 100.0, 100.0, np.zeros((0, len(COLUMNS)), order="F"))
+        cells = np.zeros((2, 0), kind), *(np.zeros((0, PARTS), np.int64) for _ in range(3))
+        daily, sums = np.zeros((0, 0), kind), np.zeros(shape, SUMS)
+        share_grid(links, days, terms, distances, none, none, distances, *cells, slots, none, daily)
+        total_parts(shape, *cells[1:])
+        collect_sums(shape, none, none, none, none, 0, terms, *cells, sums, none, none)
+    finish_rows(np.zeros(0, SUMS), 1, 100.0, 100.0, 1e8, np.zeros((0, len(COLUMNS)), order="F"))

@@ -6,12 +6,13 @@ priority work where it does not. The same functions serve both ways.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from orbresearch import staging
 from orbresearch.lab.services import Services
 from orbresearch.plan import Plan
-from orbresearch.rules import NANOS
+from orbresearch.rules import NANOS, Rules
 from orbresearch.schema import RESULTS_VERSION
 from orbresearch.sessions.dataset import Sessions
 
@@ -81,8 +82,18 @@ def stage_payloads(plan: Plan, staged: tuple[list[str], list[str]]) -> tuple[dic
             if content in wanted:
                 sessions[content] = item.series.payload(index)
     documents = {item.series.hash: item.series.document for item in plan.inputs}
-    ranges = {item.ranges_hash: item.ranges.tobytes() for item in plan.inputs if item.ranges_hash in set(staged[1])}
+    ranges = {item.days_hash: item.days.tobytes() for item in plan.inputs if item.days_hash in set(staged[1])}
     return sessions, documents, ranges
+
+
+def _joined(sessions: Sessions, rules: Rules) -> dict[str, list[float | str]]:
+    """Return the user's own columns that the rules need, by session: they are cached nowhere else."""
+    columns = sessions.joined or {}
+    return {
+        name: [value if math.isfinite(value) else str(value) for value in columns[name].tolist()]  # JSON has no NaN
+        for name in rules.columns
+        if name in columns
+    }
 
 
 def run_record(plan: Plan, sessions: Mapping[str, Sessions], version: str) -> dict[str, object]:
@@ -100,6 +111,7 @@ def run_record(plan: Plan, sessions: Mapping[str, Sessions], version: str) -> di
             "last": str(item.schedule.labels[-1]),
             "series": item.series.hash,
             "increment": item.increment_nanos / NANOS,
+            "joined": _joined(item, plan.rules),
         }
         for ticker, item in sessions.items()
     ]
@@ -110,7 +122,7 @@ def run_record(plan: Plan, sessions: Mapping[str, Sessions], version: str) -> di
         "tickers": list(plan.tickers),
         "first_session": str(min(labels)),
         "last_session": str(max(labels)),
-        "sessions": max(len(item.ranges) for item in plan.inputs),
+        "sessions": max(len(item.days) for item in plan.inputs),
         "range_durations": list(plan.durations),
         "bar_seconds": first.bar_seconds,
         "path": first.path,

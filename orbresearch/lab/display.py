@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from orbresearch.analysis.performance import Backtest, backtest_of, run_grid
+from orbresearch.days import find_days
 from orbresearch.errors import BadInput
-from orbresearch.grid import ParameterGrid
+from orbresearch.grid import ParameterGrid, read_points
+from orbresearch.inputs import Input
 from orbresearch.lab.progress import tell
-from orbresearch.plan import Chunk, Input, parse_backtest_id
+from orbresearch.plan import Chunk, parse_backtest_id
 from orbresearch.rules import Rules
 from orbresearch.schema import PARAMETERS
-from orbresearch.sessions.ranges import find_ranges
 from orbresearch.settings import read_settings
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def recompute(backtest_id: str) -> Backtest:
     settings, found = read_settings(), _facts(run_id)
     if index >= found["backtests"]:
         raise BadInput("backtest_id", f"run {run_id} has {found['backtests']:,} backtests", "give a smaller index")
-    grid, rules, durations = ParameterGrid(**found["grid"]), Rules(**found["rules"]), found["range_durations"]
+    grid, rules, durations = read_points(found["grid"]), Rules(**found["rules"]), found["range_durations"]
     at, point = divmod(index, len(grid))
     source, duration = found["inputs"][at // len(durations)], durations[at % len(durations)]
     dates = source["first"], source["last"]
@@ -43,7 +45,12 @@ def recompute(backtest_id: str) -> Backtest:
             f"{source['ticker']}'s prices from {dates[0]} to {dates[1]} are not in {settings.cached_data} as they were"
         )
         raise BadInput(f"run {run_id}", wrong, "load them again with load_sessions and submit the run again")
-    item = Input(source["ticker"], duration, sessions.series, find_ranges(sessions, duration).table, sessions.source)
+    if source.get("joined"):
+        import pandas as pd
+
+        sessions = sessions.join(pd.DataFrame(source["joined"], index=sessions.dates, dtype=float))
+    days = find_days(sessions, duration, rules)
+    item = Input(source["ticker"], duration, days.series, days.table, sessions.source)
     return backtest_of(run_id, item, grid, rules, Chunk(index, 1, 0, point))
 
 
@@ -68,6 +75,7 @@ def under_other_path(rows: Any, sessions: Sessions) -> Any:
     for row in rows.itertuples():
         rules = Rules(**_facts(row.run_id)["rules"])
         point = {name: getattr(row, name) for name in PARAMETERS}
+        point["limit_distance"] = None if math.isnan(row.limit_distance) else row.limit_distance
         stats = run_grid(other, ParameterGrid(**point), int(row.range_duration), rules).iloc[0]
         found.append((stats["backtest_profit"], stats["sharpe_ratio"]))
     return pd.DataFrame(found, index=rows.index, columns=["profit_other_path", "sharpe_other_path"])

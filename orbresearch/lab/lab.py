@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from orbresearch.errors import BadInput, OrbError, Unreachable
-from orbresearch.grid import ParameterGrid
+from orbresearch.grid import ParameterGrid, Points
 from orbresearch.lab import begin, cluster
 from orbresearch.lab.plugin import MAIN, NAME, PRIORITY, FeederPlugin
 from orbresearch.lab.progress import tell
@@ -212,14 +212,14 @@ class Lab:
         if not isinstance(plan, Plan):
             plan = make_plan(plan, ParameterGrid(1.0, 1, 0, 1.0), range_duration)
         wanted = list(dict.fromkeys(content for item in plan.inputs for content in item.series.session_hashes))
-        missing = self._call(begin.missing_inputs, wanted, [item.ranges_hash for item in plan.inputs])
+        missing = self._call(begin.missing_inputs, wanted, [item.days_hash for item in plan.inputs])
         self._call(begin.stage_inputs, *begin.stage_payloads(plan, missing))
         return len(missing[0])
 
     def submit(
         self,
         sessions: Sessions | Mapping[str, Sessions],
-        grid: ParameterGrid,
+        grid: Points,
         range_duration: int | Iterable[int] = 300,
         rules: Rules | None = None,
     ) -> Run:
@@ -230,7 +230,7 @@ class Lab:
         Parameters
         ----------
         sessions : Sessions or mapping of ticker to Sessions
-        grid : ParameterGrid
+        grid : ParameterGrid or ParameterList
         range_duration : int or iterable of int
             Seconds of the opening range.
         rules : Rules, optional
@@ -277,7 +277,7 @@ class Lab:
         found = read_family(self.store, plan.family)
         if len(found) == 0 or plan.run_id in set(found["run_id"]):
             return
-        before, now = int(found["sessions"].iloc[0]), max(len(item.ranges) for item in plan.inputs)
+        before, now = int(found["sessions"].iloc[0]), max(len(item.days) for item in plan.inputs)
         change = now - before
         word = f"{abs(change)} session{'s' if abs(change) != 1 else ''} {'added' if change > 0 else 'fewer'}"
         tell(f"new run: {word if change else 'other prices'} since run {found['run_id'].iloc[0]}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orbresearch.errors import BadInput, RunFailed, Unreachable
 from orbresearch.lab.progress import ProgressBar, tell
+from orbresearch.rules import Rules
 from orbresearch.settings import read_settings
 
 if TYPE_CHECKING:
@@ -62,12 +63,15 @@ class Run:
         return found
 
     def conditions(self) -> str:
-        """Return tickers, dates, fills and costs in one line."""
+        """Return tickers, dates, fills, costs and whatever rules are not the default, in one line."""
         facts = self.facts()
         days = f"{facts['first_session']} to {facts['last_session']}"
         costs = f"commission {facts['commission']:g}, slippage {facts['slippage']:g} $ per share and fill"
         path = f" (path {facts['path']})" if facts["path"] else ""
-        return f"{', '.join(facts['tickers'])}, {days}, {facts['fill']} fills{path}, {costs}"
+        said = Rules(**facts["rules"]).differing()
+        shown = {name: value for name, value in said.items() if name not in ("fill", "commission", "slippage")}
+        others = "".join(f", {name} {value}" for name, value in shown.items())
+        return f"{', '.join(facts['tickers'])}, {days}, {facts['fill']} fills{path}, {costs}{others}"
 
     @property
     def complete(self) -> bool:

@@ -10,9 +10,10 @@ from functools import lru_cache
 from typing import Any
 
 from orbresearch.analysis.performance import compute_rows
-from orbresearch.grid import ParameterGrid
+from orbresearch.grid import Points, read_points
+from orbresearch.inputs import Input
 from orbresearch.lab.services import Services, worker_services
-from orbresearch.plan import Chunk, Input, Plan
+from orbresearch.plan import Chunk, Plan
 from orbresearch.rules import Rules
 from orbresearch.sessions.series import Series, read_series
 
@@ -25,7 +26,7 @@ class Spec:
     """What a worker needs to know of a run beside its inputs."""
 
     run_id: str
-    grid: ParameterGrid
+    grid: Points
     rules: Rules
     inputs: tuple[dict[str, Any], ...]
 
@@ -33,8 +34,7 @@ class Spec:
 def encode_spec(plan: Plan) -> bytes:
     """Return a plan as JSON bytes, its inputs by their hashes."""
     inputs = [
-        {"ticker": i.ticker, "duration": i.duration, "series": i.series.hash, "ranges": i.ranges_hash}
-        for i in plan.inputs
+        {"ticker": i.ticker, "duration": i.duration, "series": i.series.hash, "days": i.days_hash} for i in plan.inputs
     ]
     return json.dumps({"grid": plan.grid.document(), "rules": plan.rules.document(), "inputs": inputs}).encode()
 
@@ -45,17 +45,17 @@ def load_spec(uuid: str, run_id: str) -> Spec:
     from orbresearch import staging
 
     found = json.loads(staging.load_spec(worker_services().staging, uuid, run_id))
-    return Spec(run_id, ParameterGrid(**found["grid"]), Rules(**found["rules"]), tuple(found["inputs"]))
+    return Spec(run_id, read_points(found["grid"]), Rules(**found["rules"]), tuple(found["inputs"]))
 
 
 @lru_cache(maxsize=_INPUTS_KEPT)
-def _load_input(ticker: str, duration: int, series_hash: str, ranges_hash: str) -> Input:
+def _load_input(ticker: str, duration: int, series_hash: str, days_hash: str) -> Input:
     """Load an input from Redis; check it against the hashes that the run's id contains."""
     from orbresearch import staging
 
     redis = worker_services().staging
-    ranges = staging.decode_ranges(staging.load_ranges(redis, [ranges_hash])[0])
-    return Input(ticker, duration, _load_series(series_hash), ranges)
+    days = staging.decode_days(staging.load_ranges(redis, [days_hash])[0])
+    return Input(ticker, duration, _load_series(series_hash), days)
 
 
 @lru_cache(maxsize=_SERIES_KEPT)
@@ -88,7 +88,7 @@ def compute_chunk(uuid: str, run_id: str, chunk: tuple[int, int, int, int]) -> d
 
     spec, piece = load_spec(uuid, run_id), Chunk(*chunk)
     found = spec.inputs[piece.input]
-    item = _load_input(found["ticker"], found["duration"], found["series"], found["ranges"])
+    item = _load_input(found["ticker"], found["duration"], found["series"], found["days"])
     start = time.perf_counter()
     batch = compute_rows(run_id, item, spec.grid, spec.rules, piece)
     seconds = time.perf_counter() - start

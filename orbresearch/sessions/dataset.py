@@ -44,6 +44,11 @@ class Sessions:
         Where the prices come from, for a person.
     fingerprint : str
         Of source, options and content: under it the sessions are cached. "" where they are not.
+    volume : float64 array, shape (pointers[-1],), or None
+        Shares, of every observation; of a bar all at its first. None where the source has none. It is cached, but no
+        part of the tick series: no run's id depends on it.
+    joined : dict of float64 arrays, shape (len(schedule),), or None
+        The columns of :meth:`join`. They are not cached.
     """
 
     ticker: str
@@ -56,6 +61,8 @@ class Sessions:
     quality: Quality
     source: str
     fingerprint: str = ""
+    volume: Any = None
+    joined: Any = None
 
     def __len__(self) -> int:
         return len(self.schedule)
@@ -85,12 +92,80 @@ class Sessions:
         """Whether the path inside bars was guessed: bars of four seconds or more."""
         return self.bar_seconds >= MIN_BAR_SECONDS
 
-    @cached_property
+    @property
     def features(self) -> Any:
-        """Per-session quantities, a DataFrame by date: see ``sessions.features``."""
+        """Per-session quantities, a DataFrame by date, the user's joined columns last.
+
+        Made anew each time: to add a column, use :meth:`join`. What they are: ``session_features`` in
+        ``orbresearch.sessions.features``.
+        """
         from orbresearch.sessions.features import session_features
 
         return session_features(self)
+
+    def features_of(self, range_duration: int) -> Any:
+        """Return ``features`` and, before the joined columns, those of the opening range of a duration.
+
+        Parameters
+        ----------
+        range_duration : int
+            Seconds; of bars a whole number of them.
+
+        Returns
+        -------
+        DataFrame
+            Also ``range``, ``width``, ``count_trades``, ``avg_vol``, ``range_volume`` and ``relative_volume``: see
+            ``range_features`` in ``orbresearch.sessions.features``.
+
+        Raises
+        ------
+        BadInput
+            A duration that is none.
+
+        Examples
+        --------
+        >>> from orbresearch import synthetic_sessions
+        >>> bool((synthetic_sessions(2).features_of(300)["range"] > 0).all())
+        True
+        """
+        from orbresearch.sessions.features import range_features
+
+        return range_features(self, range_duration)
+
+    def join(self, frame: Any) -> Sessions:
+        """Return the same sessions with columns of one's own, by date, as features that rules can use.
+
+        A value counts for the whole session of its date, from its open on. What is known only after the close belongs
+        to the next session: ``frame.shift()``.
+
+        Parameters
+        ----------
+        frame : DataFrame or Series
+            Numbers (a Series needs a name), indexed by date: a DatetimeIndex without zone, dates, or text such as
+            "2024-03-26". Dates that are no session take no part; sessions without a date get NaN.
+
+        Returns
+        -------
+        Sessions
+            Earlier joined columns are kept.
+
+        Raises
+        ------
+        BadInput
+            An index that holds no dates, dates with a zone, a time of day or twice, no date in common, columns that
+            are no numbers, and names that are taken.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from orbresearch import synthetic_sessions
+        >>> vix = pd.Series([13.2, 14.0], ["2024-01-02", "2024-01-03"], name="vix")
+        >>> synthetic_sessions(2).join(vix).features["vix"].tolist()
+        [13.2, 14.0]
+        """
+        from orbresearch.sessions.features import join_columns
+
+        return replace(self, joined=join_columns(self, frame))
 
     @cached_property
     def series(self) -> Series:
@@ -122,7 +197,10 @@ class Sessions:
         pointers = self.pointers[first : last + 1] - self.pointers[first]
         quality = Quality(self.quality.iloc[first:last])
         quality.findings = self.quality.findings
-        return replace(self, schedule=kept, pointers=pointers, columns=columns, quality=quality)
+        volume = None if self.volume is None else self.volume[at]
+        joined = None if self.joined is None else {name: column[first:last] for name, column in self.joined.items()}
+        parts = {"pointers": pointers, "columns": columns, "quality": quality, "volume": volume, "joined": joined}
+        return replace(self, schedule=kept, **parts)
 
     def other_path(self) -> Sessions:
         """Return the same bars with each one's extremes in the other order: results on bars are shown under both."""
@@ -165,9 +243,8 @@ def build_sessions(
     pointers = np.concatenate([[0], np.cumsum(sizes[has])]).astype(np.int64)
     quality = _report(rows, seen, schedule, has, pointers, increment_nanos)
     path = path if rows.bar_seconds >= MIN_BAR_SECONDS else ""
-    return Sessions(
-        rows.ticker, kept, pointers, seen.columns, increment_nanos, rows.bar_seconds, path, quality, source, fingerprint
-    )
+    made = rows.ticker, kept, pointers, seen.columns, increment_nanos, rows.bar_seconds, path, quality
+    return Sessions(*made, source, fingerprint, seen.volume)
 
 
 def _report(rows: Rows, seen: Observed, schedule: Schedule, has: Any, pointers: Any, increment_nanos: int) -> Quality:

@@ -5,15 +5,15 @@ Times arrive floored to seconds, so that within one second the order of the file
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from orbresearch.schema import OBSERVATIONS
+from orbresearch.schema import OBSERVATIONS, VOLUME
 from orbresearch.sessions.bars import bar_ticks
 from orbresearch.sessions.calendar import Schedule
-from orbresearch.sessions.rows import Rows, is_price, misses, rounds_to_price, to_price
+from orbresearch.sessions.rows import Rows, is_price, is_volume, misses, rounds_to_price, to_price
 
 #: Per session, what was found and what was done about it.
 COUNTS = (
@@ -24,6 +24,7 @@ COUNTS = (
     "rounded",  # rows with a price between two increments
     "inconsistent",  # bars whose high or low is not the extreme of its four values
     "broken",  # bars with a bad value, read as their close
+    "no_volume",  # rows whose volume is missing, not finite or below zero, counted as 0
 )
 
 
@@ -41,12 +42,15 @@ class Observed:
         As COUNTS.
     facts : dict of int
         What concerns the file as a whole.
+    volume : float64 array, shape (n,), or None
+        Shares; None where the source has none.
     """
 
     session: Any
     columns: dict[str, Any]
     counts: dict[str, Any]
     facts: dict[str, int]
+    volume: Any = None
 
 
 def observe(rows: Rows, schedule: Schedule, increment_nanos: int, path: str) -> Observed:
@@ -62,6 +66,12 @@ def observe(rows: Rows, schedule: Schedule, increment_nanos: int, path: str) -> 
         1e-9 dollars.
     path : str
         Of bars: "nearer" or "farther".
+
+    Notes
+    -----
+    Volumes of all prices of a second add up in its observation, those of overruled rows included: they were traded. Of
+    several bars of one start only the last has a volume, as only it has prices: it is the same bar once more. A bar's
+    volume stands at its first observation, the others of the bar have 0.
     """
     facts = {
         "rows": len(rows),
@@ -80,21 +90,61 @@ def observe(rows: Rows, schedule: Schedule, increment_nanos: int, path: str) -> 
         "rows": _count(session >= 0, session, schedule),
         "reordered": _count(backwards & (session >= 0), session, schedule),
         "dropped": _count((session >= 0) & ~good, session, schedule),
+        "no_volume": _count(_lacks_volume(rows) & (session >= 0) & good, session, schedule),
     }
     keep = np.flatnonzero((session >= 0) & good)
     keep = keep[np.argsort(time[keep], kind="stable")]
     last = _last_of_second(time[keep])
     counts["overruled"] = _count(~last, session[keep], schedule)
+    rows, volume = replace(rows, volume=None), _sum_volume(rows, keep, last)
     keep = keep[last]
     rows, time, session = rows.take(keep), time[keep], session[keep]
     counts["rounded"] = _count(_is_rounded(rows, increment_nanos), session, schedule)
     if rows.bar_seconds:
-        session, columns = _expand(rows, time, session, schedule, increment_nanos, path, counts)
+        session, bar, columns = _expand(rows, time, session, schedule, increment_nanos, path, counts)
+        volume = _first_of_each(bar, volume)
     else:
         price, zeros = to_price(rows.price, increment_nanos, rows.ticker), np.zeros(len(rows))
         columns = {"time": time - schedule.opens[session], "price": price, "first_of_bar": zeros, "stands": zeros}
         counts |= {name: np.zeros(len(schedule), np.int64) for name in ("inconsistent", "broken")}
-    return Observed(session, {name: columns[name].astype(kind) for name, kind in OBSERVATIONS.items()}, counts, facts)
+    columns = {name: columns[name].astype(kind) for name, kind in OBSERVATIONS.items()}
+    return Observed(session, columns, counts, facts, volume)
+
+
+def _lacks_volume(rows: Rows) -> Any:
+    """Return where rows of a source with volumes have none that can be used."""
+    return np.zeros(len(rows), bool) if rows.volume is None else ~is_volume(rows.volume)
+
+
+def _sum_volume(rows: Rows, keep: Any, last: Any) -> Any:
+    """Return the volume of every second that stands: of all its prices, of the last of its bars.
+
+    Parameters
+    ----------
+    rows : Rows
+    keep : int64 array
+        Which rows take part, in the order of time.
+    last : bool array
+        Which of those are the last of their second.
+    """
+    if rows.volume is None:
+        return None
+    volume = rows.volume[keep[last] if rows.bar_seconds else keep].astype(VOLUME, copy=False)  # an index copies
+    volume[~is_volume(volume)] = 0
+    if rows.bar_seconds or last.all():
+        return volume
+    starts = np.flatnonzero(np.concatenate([[True], last[:-1]]))
+    return np.add.reduceat(volume, starts)
+
+
+def _first_of_each(bar: Any, volume: Any) -> Any:
+    """Return the volume of every observation of bars: that of its bar at the bar's first, else 0."""
+    if volume is None:
+        return None
+    bars, firsts = np.unique(bar, return_index=True)
+    found = np.zeros(len(bar), VOLUME)
+    found[firsts] = volume[bars]
+    return found
 
 
 def _last_of_second(time: Any) -> Any:
@@ -156,8 +206,8 @@ def _outside(time: Any, session: Any, schedule: Schedule) -> dict[str, int]:
 
 def _expand(
     rows: Rows, time: Any, session: Any, schedule: Schedule, increment_nanos: int, path: str, counts: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """Turn bars into observations; note inconsistent and broken bars in ``counts``.
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Turn bars into (session, bar, columns) of observations; note inconsistent and broken bars in ``counts``.
 
     Of a bar that starts at the close only the open counts, as the print at the close, whatever else is bad about it.
     """
@@ -176,7 +226,7 @@ def _expand(
     keep[keep] = _last_of_second(ticks[keep])
     ticks, price, bar, stands = ticks[keep], price[keep], bar[keep], stands[keep]
     first, day = np.concatenate([[True], np.diff(bar) != 0])[: len(bar)], session[bar]
-    return day, {"time": ticks - schedule.opens[day], "price": price, "first_of_bar": first, "stands": stands}
+    return day, bar, {"time": ticks - schedule.opens[day], "price": price, "first_of_bar": first, "stands": stands}
 
 
 def _merge(one: tuple[Any, ...], other: tuple[Any, ...]) -> list[Any]:

@@ -136,6 +136,7 @@ def _about_the_rows(table: Any, facts: dict[str, Any]) -> Iterable[tuple[str, st
     sentences = {
         "dropped": "{} in sessions without a usable price, dropped",
         "reordered": "{} out of order within a session",
+        "no_volume": "{} without a usable volume, counted as 0",
         "rounded": f"{{}} with a price rounded to whole increments of {facts['increment']}",
     }
     for name, sentence in sentences.items():

@@ -61,14 +61,26 @@ def find_ranges(sessions: Sessions, duration: int) -> Ranges:
     for i in range(len(sessions)):
         found = sessions.observations(i)
         columns = found["time"], found["price"], found["first_of_bar"]
-        open_price, high, low, count, start = find_range(*columns, sessions.is_bars, duration)
+        open_price, close_price, high, low, count, start = find_range(*columns, sessions.is_bars, duration)
         if count == 0 or start < 0:
             what = "in the opening range" if count == 0 else "after the opening range"
             untradable[str(sessions.schedule.labels[i])] = f"no observation {what}"
             continue
         first, last = int(series.pointers[i]), int(series.pointers[i + 1])
         at = first + int(np.searchsorted(series.columns["time"][first:last], start))
-        row = (i, open_price, high, low, count, start, min(at, last - 1), last - 1, found["price"][0], np.nan)
+        row = (
+            i,
+            open_price,
+            close_price,
+            high,
+            low,
+            count,
+            start,
+            min(at, last - 1),
+            last - 1,
+            found["price"][0],
+            np.nan,
+        )
         table[tradable] = row
         tradable += 1
     return Ranges(int(duration), table[:tradable], untradable)

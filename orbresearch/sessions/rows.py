@@ -33,6 +33,8 @@ class Rows:
         "start" or "end" of a bar; "" for single prices.
     closes : bool
         Whether single prices are the closes of bars, whose stamps may lie before them.
+    volume : float64 array, shape (n,), or None
+        Shares, as found: may hold NaN and worse. None where the source has none.
     """
 
     ticker: str
@@ -44,6 +46,7 @@ class Rows:
     bar_seconds: int = 0
     stamp: str = ""
     closes: bool = False
+    volume: Any = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -55,7 +58,7 @@ class Rows:
 
     def take(self, at: Any) -> Rows:
         """Return the rows at an index array, slice or mask."""
-        columns = {name: getattr(self, name) for name in ("time", "price", "open", "high", "low")}
+        columns = {name: getattr(self, name) for name in ("time", "price", "open", "high", "low", "volume")}
         taken = {name: None if column is None else column[at] for name, column in columns.items()}
         return Rows(self.ticker, bar_seconds=self.bar_seconds, stamp=self.stamp, closes=self.closes, **taken)
 
@@ -63,6 +66,11 @@ class Rows:
 def is_price(values: Any) -> Any:
     """Return where values are prices: finite and above zero."""
     return np.isfinite(values) & (values > 0)
+
+
+def is_volume(values: Any) -> Any:
+    """Return where values are volumes: finite and not below zero."""
+    return np.isfinite(values) & (values >= 0)
 
 
 def find_increment(rows: Rows) -> int:

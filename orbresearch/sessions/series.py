@@ -9,24 +9,34 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
+from hashlib import sha256
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from orbresearch.errors import Corrupt
-from orbresearch.schema import STAGING_VERSION, TICKS
+from orbresearch.schema import NODES, STAGING_VERSION, TICKS
 
 _ROW_BYTES = sum(kind.itemsize for kind in TICKS.values())
 
 
-def content_hash(*parts: bytes) -> str:
-    """Return 32 hex digits that stand for the parts, in order and apart."""
-    digest = blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
+def content_hash(*parts: Any, joined: bool = False) -> str:
+    """Return 32 hex digits that stand for the parts, in order and apart.
+
+    Parameters
+    ----------
+    *parts : bytes or contiguous arrays
+    joined : bool
+        The parts are pieces of one, as if put together before.
+    """
+    digest = sha256()  # of those at hand the one that processors compute themselves
+    sizes = [memoryview(part).nbytes for part in parts]
+    heads = [size.to_bytes(8, "little") for size in ([sum(sizes)] if joined else sizes)]
+    for head, part in zip_longest(heads, parts, fillvalue=b""):
+        digest.update(head)
         digest.update(part)
-    return digest.hexdigest()
+    return digest.hexdigest()[:32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +81,32 @@ class Series:
         return b"".join(self.columns[name][at].tobytes() for name in TICKS)
 
     @cached_property
-    def records(self) -> tuple[Any, Any]:
-        """Return (higher, lower): int32 links from each tick to the next higher and the next lower price."""
+    def nodes(self) -> Any:
+        """Return the ticks as NODES, linked from record to record: what kernels hop over."""
+        from orbresearch.kernels.arguments import Ticks
         from orbresearch.kernels.records import link_records
 
-        higher, lower = (np.empty(self.pointers[-1], np.int32) for _ in range(2))
-        link_records(self.columns["price"], self.pointers, higher, lower)
-        return higher, lower
+        found = np.empty(self.pointers[-1], NODES)
+        link_records(Ticks(*self.columns.values()), self.pointers, found)
+        return found
+
+    @cached_property
+    def jumps(self) -> tuple[Any, Any]:
+        """Return (higher, lower): int32 long links along the chains of :attr:`nodes`."""
+        from orbresearch.kernels.records import link_jumps
+
+        found = []
+        for up in (True, False):
+            depth, jump = (np.empty(self.pointers[-1], np.int32) for _ in range(2))
+            link_jumps(self.nodes, up, self.pointers, depth, jump)
+            found.append(jump)
+        return found[0], found[1]
 
     @cached_property
     def session_hashes(self) -> list[str]:
         """Return the content hash of each session's payload."""
-        return [content_hash(self.payload(session)) for session in range(len(self))]
+        bounds = zip(self.pointers[:-1].tolist(), self.pointers[1:].tolist(), strict=True)
+        return [content_hash(*(self.columns[name][slice(*at)] for name in TICKS), joined=True) for at in bounds]
 
     @cached_property
     def document(self) -> bytes:

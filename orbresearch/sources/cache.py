@@ -3,6 +3,7 @@
 The folder of a ticker is named by the ticker and the fingerprint of source, options and content. The manifest is
 written last and names every session with the hash of its observations: a folder without one is unfinished, a session
 file that is missing or altered is noticed and made again from the source. Every file appears whole or not at all.
+Where the source has volumes, they are a column more and part of the hash. What somebody has joined is not kept.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from urllib.parse import quote
 import numpy as np
 
 from orbresearch.errors import Corrupt
-from orbresearch.schema import OBSERVATIONS, STAGING_VERSION
+from orbresearch.schema import CACHE_VERSION, OBSERVATIONS, VOLUME
 from orbresearch.sessions.calendar import Schedule
 from orbresearch.sessions.dataset import Sessions
 from orbresearch.sessions.quality import Quality
 from orbresearch.sessions.series import content_hash
 
+_KINDS = {**OBSERVATIONS, "volume": VOLUME}
 _PLAIN = ("ticker", "increment_nanos", "bar_seconds", "path", "source", "fingerprint")
 
 
@@ -37,7 +39,7 @@ def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
 
     Sessions without a fingerprint of their source (a DataFrame's) are filed under that of their content.
     """
-    hashes = [_hash(sessions.observations(i)) for i in range(len(sessions))]
+    hashes = [_hash(_stored(sessions, i)) for i in range(len(sessions))]
     if not sessions.fingerprint:
         labels = sessions.schedule.labels.tolist()
         parts = [sessions.increment_nanos, sessions.bar_seconds, sessions.path, labels, hashes]
@@ -46,8 +48,9 @@ def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
     folder.mkdir(parents=True, exist_ok=True)
     for i, label in enumerate(map(str, sessions.schedule.labels)):
         path = folder / f"{label}.parquet"
-        if not _is_whole(path, hashes[i]):
-            _write_session(path, sessions.observations(i))
+        columns = _stored(sessions, i)
+        if not _is_whole(path, hashes[i], list(columns)):
+            _write_session(path, columns)
     manifest, known = _manifest(sessions, hashes), _known_sessions(folder)
     if {**known, **manifest["sessions"]} != known:
         manifest["sessions"] = dict(sorted({**known, **manifest["sessions"]}.items()))
@@ -63,7 +66,7 @@ def keep_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
     """
     if sessions.fingerprint:
         known = _known_sessions(cache_folder(cached_data, sessions.ticker, sessions.fingerprint))
-        hashes = {str(label): _hash(sessions.observations(i)) for i, label in enumerate(sessions.schedule.labels)}
+        hashes = {str(label): _hash(_stored(sessions, i)) for i, label in enumerate(sessions.schedule.labels)}
         if all(known.get(label, {}).get("hash") == content for label, content in hashes.items()):
             return save_sessions(cached_data, sessions)  # repairs what is damaged
     return save_sessions(cached_data, replace(sessions, fingerprint=""))
@@ -78,10 +81,10 @@ def _known_sessions(folder: Path) -> dict[str, Any]:
     return found["sessions"] if found else {}
 
 
-def _is_whole(path: Path, expected: str) -> bool:
+def _is_whole(path: Path, expected: str, names: list[str]) -> bool:
     """Return whether a session file is there and holds what it should."""
     try:
-        return _read_session(path, expected) is not None
+        return _read_session(path, expected, names) is not None
     except Corrupt:
         return False
 
@@ -108,36 +111,40 @@ def load_cached(
     if not len(kept):  # between() of all sessions tells what there is
         kept = whole
     chosen = {label: records[label] for label in map(str, kept.labels)}
-    parts = []
-    for label, entry in chosen.items():
-        part = _read_session(folder / f"{label}.parquet", entry["hash"])
-        if part is None:
-            return None
-        parts.append(part)
-    pointers = np.concatenate([[0], np.cumsum([len(part["time"]) for part in parts])]).astype(np.int64)
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in OBSERVATIONS}
-    plain = {name: found[name] for name in _PLAIN}
-    quality = _read_quality(found["findings"], chosen)
-    return Sessions(schedule=kept, pointers=pointers, columns=columns, quality=quality, **plain).between(start, end)
+    read = _read_sessions({folder / f"{label}.parquet": entry for label, entry in chosen.items()}, found["columns"])
+    if read is None:
+        return None
+    pointers, columns = read
+    volume = columns.pop("volume", None)
+    plain = {name: found[name] for name in _PLAIN} | {"quality": _read_quality(found["findings"], chosen)}
+    return Sessions(schedule=kept, pointers=pointers, columns=columns, volume=volume, **plain).between(start, end)
+
+
+def _stored(sessions: Sessions, session: int) -> dict[str, Any]:
+    """Return the columns of one session's file: its observations, with their volume where the source has it."""
+    columns = sessions.observations(session)
+    if sessions.volume is not None:
+        columns["volume"] = sessions.volume[sessions.pointers[session] : sessions.pointers[session + 1]]
+    return columns
 
 
 def _hash(columns: dict[str, Any]) -> str:
-    return content_hash(*(columns[name].tobytes() for name in OBSERVATIONS))
+    return content_hash(*(columns[name].tobytes() for name in _KINDS if name in columns))
 
 
 def _manifest(sessions: Sessions, hashes: list[str]) -> dict[str, Any]:
     schedule, quality = sessions.schedule, sessions.quality
     rows = quality.to_dict("records")
-    times = zip(schedule.opens.tolist(), schedule.closes.tolist(), strict=True)
-    entries = [
-        {"open": opened, "close": closed, "hash": content, "quality": row}
-        for (opened, closed), content, row in zip(times, hashes, rows, strict=True)
-    ]
+    sizes = np.diff(sessions.pointers).tolist()
+    facts = zip(schedule.opens.tolist(), schedule.closes.tolist(), sizes, hashes, rows, strict=True)
+    names = ("open", "close", "observations", "hash", "quality")
+    entries = [dict(zip(names, fact, strict=True)) for fact in facts]
     return {
-        "version": STAGING_VERSION,
+        "version": CACHE_VERSION,
         **{name: getattr(sessions, name) for name in _PLAIN},
         "calendar": schedule.calendar,
         "timezone": schedule.timezone,
+        "columns": [*OBSERVATIONS] if sessions.volume is None else [*_KINDS],
         "findings": quality.findings,
         "sessions": dict(zip(map(str, schedule.labels), entries, strict=True)),
     }
@@ -150,7 +157,7 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise Corrupt(str(folder / "manifest.json"), f"{error}; remove the folder to read the source again") from None
-    return found if found.get("version") == STAGING_VERSION else None
+    return found if found.get("version") == CACHE_VERSION else None
 
 
 def _read_quality(findings: list[list[str]], chosen: dict[str, Any]) -> Quality:
@@ -162,14 +169,30 @@ def _read_quality(findings: list[list[str]], chosen: dict[str, Any]) -> Quality:
     return quality
 
 
-def _read_session(path: Path, expected: str) -> dict[str, Any] | None:
+def _read_sessions(entries: dict[Path, dict[str, Any]], names: list[str]) -> tuple[Any, dict[str, Any]] | None:
+    """Return pointers and columns of sessions one after the other, None where a file is missing."""
+    sizes = [entry["observations"] for entry in entries.values()]
+    pointers = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    columns = {name: np.empty(pointers[-1], _KINDS[name]) for name in names}  # whole at once: memory for one copy
+    for (path, entry), first, last in zip(entries.items(), pointers[:-1], pointers[1:], strict=True):
+        part = _read_session(path, entry["hash"], names)
+        if part is None:
+            return None
+        if len(part["time"]) != last - first:
+            raise Corrupt(str(path), f"{len(part['time'])} observations, not {last - first} as its manifest says")
+        for name, column in part.items():
+            columns[name][first:last] = column
+    return pointers, columns
+
+
+def _read_session(path: Path, expected: str, names: list[str]) -> dict[str, Any] | None:
     """Return one session's columns, None where the file is missing; refuse what is not what was written."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         table = pq.read_table(path, use_threads=False)
-        columns = {name: table[name].to_numpy().astype(kind, copy=False) for name, kind in OBSERVATIONS.items()}
+        columns = {name: table[name].to_numpy().astype(_KINDS[name], copy=False) for name in names}
     except FileNotFoundError:
         return None
     except (pa.ArrowException, KeyError, OSError) as error:

@@ -10,6 +10,7 @@ import numpy as np
 from orbresearch.errors import BadInput
 
 COLUMNS = ("timestamp_utc", "ticker", "price", "open", "high", "low", "close", "volume")
+_VOLUME_NAMES = ("volume", "vol", "size", "qty", "quantity")  # in any case, the first of them that is there
 _UNITS = (("s", 1), ("ms", 1_000), ("us", 1_000_000), ("ns", 1_000_000_000))
 _FIRST, _LAST = 631_152_000, 4_102_444_800  # 1990 and 2100, epoch seconds: what a stamp can be
 
@@ -22,7 +23,8 @@ def name_columns(found: list[str], columns: Mapping[str, str] | None, where: str
     found : list of str
         Columns of the source.
     columns : mapping, optional
-        Canonical name -> the source's name, for those that differ.
+        Canonical name -> the source's name, for those that differ; ``"volume": None`` where there is none, whatever a
+        column is called. Without either, the volume is a column volume, vol, size, qty or quantity, in any case.
     where : str
         The source, for the message.
 
@@ -32,20 +34,39 @@ def name_columns(found: list[str], columns: Mapping[str, str] | None, where: str
         A mapped column that is not there, a canonical name that does not exist, no time or no price column.
     """
     mapped = dict(columns or {})
-    for canonical, own in mapped.items():
-        if canonical not in COLUMNS:
-            raise BadInput(
-                "columns", f"{canonical!r} is no column orbresearch knows", f"known are {', '.join(COLUMNS)}"
-            )
-        if own not in found:
-            raise BadInput(where, f"no column {own!r}", f"its columns are {', '.join(found)}")
-    names = {name: mapped.get(name, name) for name in COLUMNS if mapped.get(name, name) in found}
+    _check_mapping(mapped, found, where)
+    own_names = {name: mapped.get(name, name) for name in COLUMNS if name != "volume"}
+    names = {name: own for name, own in own_names.items() if own in found}
+    volume = mapped["volume"] if "volume" in mapped else _find_volume(found, set(names.values()))
+    if volume is not None:
+        names["volume"] = volume
     hint = f"its columns are {', '.join(found)}"
     if "timestamp_utc" not in names:
         raise BadInput(where, "no column 'timestamp_utc'", f'{hint}; say columns={{"timestamp_utc": ...}}')
     if "price" not in names and "close" not in names:
         raise BadInput(where, "no column 'price' or 'close'", f'{hint}; say columns={{"price": ...}}')
     return names
+
+
+def _check_mapping(mapped: dict[str, Any], found: list[str], where: str) -> None:
+    """Refuse a mapping of a name orbresearch does not know, or to a column that is not there."""
+    for canonical, own in mapped.items():
+        if canonical not in COLUMNS:
+            raise BadInput(
+                "columns", f"{canonical!r} is no column orbresearch knows", f"known are {', '.join(COLUMNS)}"
+            )
+        if own not in found and not (canonical == "volume" and own is None):
+            raise BadInput(where, f"no column {own!r}", f"its columns are {', '.join(found)}")
+
+
+def _find_volume(found: list[str], taken: set[str]) -> str | None:
+    """Return the column that a volume usually stands in; none of those that are already something else."""
+    free = [name for name in found if name not in taken]
+    for usual in _VOLUME_NAMES:
+        alike = [name for name in free if name.strip().lower() == usual]
+        if alike:
+            return usual if usual in alike else alike[0]
+    return None
 
 
 def read_times(column: Any, tz: str | None, what: str) -> Any:
@@ -148,8 +169,14 @@ def _refuse(bad: Any, values: Any, what: str) -> None:
         raise BadInput(what, wrong, "give epoch numbers, timestamps or ISO text (2024-03-26T13:30:00Z)")
 
 
-def read_numbers(column: Any, what: str) -> Any:
-    """Return a column of prices as float64, missing as NaN.
+def read_numbers(column: Any, what: str, fix: str = "give prices in dollars") -> Any:
+    """Return a column of numbers as float64, missing as NaN.
+
+    Parameters
+    ----------
+    column : pyarrow chunked array
+    what, fix : str
+        The column and what would be right, for the message.
 
     Raises
     ------
@@ -163,4 +190,4 @@ def read_numbers(column: Any, what: str) -> Any:
         return column.cast(pa.float64()).to_numpy().astype(np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         first = pc.drop_null(column)[0].as_py() if column.null_count < len(column) else None
-        raise BadInput(what, f"no numbers, such as {first!r} ({error})", "give prices in dollars") from None
+        raise BadInput(what, f"no numbers, such as {first!r} ({error})", fix) from None

@@ -14,7 +14,7 @@ import numpy as np
 
 from orbresearch.errors import BadInput, Corrupt
 from orbresearch.rules import to_nanos
-from orbresearch.schema import STAGING_VERSION
+from orbresearch.schema import CACHE_VERSION
 from orbresearch.sessions.bars import PATHS
 from orbresearch.sessions.calendar import DEFAULT_CALENDAR, schedule_around
 from orbresearch.sessions.dataset import Sessions, build_sessions
@@ -79,7 +79,8 @@ def load_sessions(
     ----------
     source : path or DataFrame
         Parquet, CSV (plain, .gz, .bz2, .zst) or a DataFrame. Default columns: ``timestamp_utc``, ``ticker`` (optional),
-        ``price``; for bars ``open``, ``high``, ``low`` and ``price`` or ``close``.
+        ``price``; for bars ``open``, ``high``, ``low`` and ``price`` or ``close``. A ``volume`` (also called vol, size,
+        qty or quantity) is read where there is one.
     ticker : str or list of str
         Which ticker; of a source without a ticker column, what to call it.
     start, end : date-like, optional
@@ -94,7 +95,8 @@ def load_sessions(
     tz : str, optional
         Zone of times that name none.
     columns : mapping, optional
-        Canonical name -> the source's own name: ``{"timestamp_utc": "Date", "price": "Close"}``.
+        Canonical name -> the source's own name: ``{"timestamp_utc": "Date", "price": "Close"}``; ``"volume": None``
+        leaves a column of that name alone.
     increment : float, optional
         Dollars; default: the coarsest of .01, .005, .001, .0005, .0001 that holds every price.
     calendar : str
@@ -158,7 +160,7 @@ class _Loader:
     def fingerprint(self, ticker: str) -> str:
         """Return the hash of source, options and content under which a ticker is cached."""
         options = {**self.reading.__dict__, "columns": dict(self.reading.columns or {})}
-        parts = [STAGING_VERSION, self.content, ticker, self.path, self.nanos, options]
+        parts = [CACHE_VERSION, self.content, ticker, self.path, self.nanos, options]
         return content_hash(json.dumps(parts, sort_keys=True, default=str).encode())
 
     def read(self, ticker: str) -> Sessions:

@@ -17,6 +17,7 @@ from orbresearch.sessions.rows import Rows
 from orbresearch.sources.columns import name_columns, read_numbers, read_times
 
 _TICKER_NAMES = ("ticker", "symbol", "sym", "root", "instrument", "tic")
+_NO_VOLUME = 'give numbers of shares, or say columns={"volume": None}'
 _LABELS = {"bar start": "start", "bar end": "end"}  # what a Parquet file's metadata may say of its stamps
 
 
@@ -145,7 +146,7 @@ def _read_csv(path: Path, columns: Mapping[str, str] | None) -> Any:
     from pyarrow import csv
 
     mapped = dict(columns or {})
-    text = {mapped.get(name, name): pa.string() for name in ("timestamp_utc", "ticker")}
+    text = {mapped.get(name) or name: pa.string() for name in ("timestamp_utc", "ticker")}
     options = csv.ConvertOptions(column_types=text, strings_can_be_null=False)
     try:
         return csv.read_csv(path, convert_options=options)
@@ -188,7 +189,7 @@ def read_rows(prices: PriceTable, ticker: str, reading: Reading) -> Rows:
     price = read_numbers(table[close], f"{what} {close!r}")
     has_bars = {"open", "high", "low"} <= set(table.column_names)
     if not reading.bar or (reading.bar == "auto" and not has_bars):
-        return Rows(ticker, time, price, closes=has_bars)
+        return Rows(ticker, time, price, closes=has_bars, volume=_read_volume(prices, table))
     if not has_bars:
         missing = [name for name in ("open", "high", "low") if name not in table.column_names]
         raise BadInput(prices.where, f"bars need the columns {', '.join(missing)}", "say columns=, or bar=0")
@@ -196,7 +197,14 @@ def read_rows(prices: PriceTable, ticker: str, reading: Reading) -> Rows:
     schedule = schedule_around(reading.calendar, int(time.min()), int(time.max()))
     stamp = reading.stamp or prices.label or settle_stamp(time, bar, schedule, ticker)
     extremes = {name: read_numbers(table[name], f"{what} {name!r}") for name in ("open", "high", "low")}
-    return Rows(ticker, time, price, bar_seconds=bar, stamp=stamp, **extremes)
+    return Rows(ticker, time, price, bar_seconds=bar, stamp=stamp, volume=_read_volume(prices, table), **extremes)
+
+
+def _read_volume(prices: PriceTable, table: Any) -> Any:
+    """Return the volumes as found, float64; None where the table has none."""
+    if "volume" not in table.column_names:
+        return None
+    return read_numbers(table["volume"], f"{prices.where}, column 'volume'", _NO_VOLUME)
 
 
 def _of_ticker(prices: PriceTable, ticker: str) -> Any:

@@ -30,7 +30,7 @@ from orbresearch.staging.books import (
 )
 from orbresearch.staging.codecs import (
     decode_batch,
-    decode_ranges,
+    decode_days,
     encode_batch,
 )
 from orbresearch.staging.connection import Staging, connect
@@ -58,7 +58,7 @@ __all__ = [
     "connect",
     "counts",
     "decode_batch",
-    "decode_ranges",
+    "decode_days",
     "encode_batch",
     "load_document",
     "load_ranges",

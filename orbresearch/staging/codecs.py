@@ -13,14 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orbresearch.errors import Corrupt
-from orbresearch.schema import RANGES
+from orbresearch.schema import DAYS
 from orbresearch.sessions.series import content_hash
 
 _BATCH_MAGIC = b"ORB1"
 _DIGEST_BYTES = 16
 
 
-def decode_ranges(payload: bytes) -> npt.NDArray[Any]:
+def decode_days(payload: bytes) -> npt.NDArray[Any]:
     """Return the records as a read-only view of the payload.
 
     Raises
@@ -28,9 +28,9 @@ def decode_ranges(payload: bytes) -> npt.NDArray[Any]:
     Corrupt
         The length is no whole number of records.
     """
-    if len(payload) % RANGES.itemsize:
-        raise Corrupt("opening ranges", f"{len(payload)} bytes are no multiple of {RANGES.itemsize}")
-    return np.frombuffer(payload, RANGES)
+    if len(payload) % DAYS.itemsize:
+        raise Corrupt("opening ranges", f"{len(payload)} bytes are no multiple of {DAYS.itemsize}")
+    return np.frombuffer(payload, DAYS)
 
 
 def encode_batch(batch: pa.RecordBatch) -> bytes:

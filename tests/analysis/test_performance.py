@@ -231,6 +231,41 @@ def test_backtests_finer_than_the_bars_are_marked_unresolved():
     assert run_grid(PRICES, ParameterGrid(0.01, 1, 0, 0.01))["resolved"].tolist() == [1]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"side": "long"},
+        {"side": "short"},
+        {"side": "opening_bar"},
+        {"side": "opening_bar", "entry": "open"},
+        {"select": ("weekday", "==", 1)},  # one day of three
+    ],
+    ids=str,
+)
+def test_an_anchored_stop_as_near_as_the_bars_is_unresolved_whatever_is_traded(said):
+    """Bars have ranges of about 4 increments, the opening ranges of one bar 2 to 6: far from three bar ranges."""
+    grid = ParameterGrid([0.0, 10.0], 1, 0, None)
+    table = run_grid(BARS, grid, 60, Rules(stop_anchor="opposite_edge", **said))
+    assert table["resolved"].tolist() == [0, 1]
+
+
+def test_a_limit_in_multiples_of_the_stop_is_resolved_as_that_distance():
+    stop = math.ceil(300 * float(np.median(market.bars()["high"] - market.bars()["low"]))) / 100
+    table = run_grid(BARS, ParameterGrid(stop, 1, 0, [0.5, 1, None]), 300, Rules(limit_unit="R"))
+    assert table["resolved"].tolist() == [0, 1, 1]
+    assert (
+        run_grid(BARS, ParameterGrid(stop - 0.01, 1, 0, [5, None]), 300, Rules(limit_unit="R"))["resolved"].sum() == 0
+    )
+
+
+def test_a_distance_that_differs_from_day_to_day_is_resolved_by_its_median():
+    least = 3 * float(np.median(market.bars()["high"] - market.bars()["low"]))
+    width = BARS.features_of(300)["range"].median()
+    grid = ParameterGrid([0.9 * least / width, 1.05 * least / width], 1, 0, None)
+    assert run_grid(BARS, grid, 300, Rules(stop_unit="range"))["resolved"].tolist() == [0, 1]
+
+
 def test_a_backtest_is_one_parameter_set_on_one_ticker():
     with pytest.raises(BadInput, match="run_backtest: 2 parameter sets; give one value each, or use run_grid"):
         run_backtest(PRICES, 300, [0.1, 0.2], 1, 0, 1)
@@ -242,3 +277,14 @@ def test_a_backtest_says_what_it_is():
     one = run_backtest(PRICES, 300, **POINT, rules=COSTS)
     for part in ("TEST", "2024-07-02 to 2024-07-05", f"{len(one.trades)} trades", "0.0005", "0.005"):
         assert part in repr(one)
+
+
+def test_a_backtest_says_its_rules():
+    one = run_backtest(PRICES, 300, 0.5, 3, 60, None, Rules(stop_unit="range", side="long", exit_time=3600))
+    for part in ("stop 0.5 range", "no limit", "side long", "exit_time 3600"):
+        assert part in one.title
+    assert "limit nan" not in one.title
+
+
+def test_a_title_names_no_rule_that_is_the_default():
+    assert "side" not in run_backtest(PRICES, 300, **POINT).title

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from orbresearch import ParameterGrid, Rules, run_backtest, run_grid
+from orbresearch import ParameterGrid, ParameterList, Rules, run_backtest, run_grid
 from tests import oracle
 from tests.agreement import assert_row
 from tests.sessions import real
@@ -218,6 +220,153 @@ def test_a_whole_year_of_real_bars_agrees_with_the_oracle(fill, market_data):
     file = File("spy_1min_2024_2025", "SPY", 100_000, 60)
     days = list(sessions.dates)
     assert agree(market_data, file, sessions, days, 300, fill, (0.0005, 0.005), (0.5, 3, 60, 2.0)) > 256
+
+
+# Every rule
+
+#: how many sessions before the first that is traded are loaded: atr needs 15, stretch 10
+HISTORY = 16
+#: of each unit, the powers of ten between which its multiples are drawn
+MULTIPLES = {"percent": (-2, 0.3), "range": (-1.5, 0.3), "atr": (-2, 0), "stretch": (-1.5, 0.5), "R": (-0.7, 0.8)}
+
+
+def amount(rng, unit: str, price: float) -> float:
+    """Return a random distance in a unit."""
+    if unit == "dollars":
+        return max(0.01, round(price * 10 ** rng.uniform(-4, -1.7), int(rng.integers(2, 4))))
+    return round(10 ** rng.uniform(*MULTIPLES[unit]), 3)
+
+
+def draw_rules(rng, duration: int, price: float, bar: int, units: list[str]) -> dict:
+    """Return random rules, of several kinds at once, as the oracle's DayRules takes them."""
+    said = {"side": str(rng.choice(["both", "both", "long", "short", "opening_bar"]))}
+    said["stop_anchor"] = str(rng.choice(["entry", "entry", "opposite_edge", "opposite_entry"]))
+    if rng.random() < 0.2:
+        said |= {"side": "opening_bar", "entry": "open", "stop_anchor": str(rng.choice(["entry", "opposite_edge"]))}
+    elif rng.random() < 0.4:
+        said["buffer_unit"] = str(rng.choice(units))
+        said["entry_buffer"] = round(amount(rng, said["buffer_unit"], price) / 4, 4)
+    said["stop_unit"], said["limit_unit"] = str(rng.choice(units)), str(rng.choice([*units, "R"]))
+    whole = bar or 1
+    later = [min(23_400, duration + whole * int(rng.integers(1, 12_000 // whole))) for _ in range(2)]
+    if rng.random() < 0.35:
+        said["entry_cutoff"] = later[0]
+    if rng.random() < 0.35:
+        said["exit_time"] = max(later[1], said.get("entry_cutoff", 0))
+    said["measure"] = str(rng.choice(["return", "dollars"]))
+    return said
+
+
+def features_of(folder, file: File, dates, duration: int) -> list[dict]:
+    """Return the oracle's features of sessions that follow each other."""
+    seen = [observe(folder, file, day) for day in dates]
+    atr, stretch = oracle.atr(seen, file.increment), oracle.stretch(seen, file.increment)
+    ranges = [oracle.range_width(obs, duration, file.bar, file.increment) if obs else None for obs in seen]
+    return [
+        {"atr": one, "stretch": other, "range": width} for one, other, width in zip(atr, stretch, ranges, strict=True)
+    ]
+
+
+def agree_under(folder, file: File, sessions, dates, traded, duration, said, costs, point) -> int:
+    """Assert that package and oracle agree under rules on the last ``traded`` of some dates; return the trades."""
+    stop, stop_count, cooloff, limit = point
+    first = f"{dates[-traded]:%Y-%m-%d}"
+    rules = Rules(commission=costs[0], slippage=costs[1], select=("date", ">=", first), **said)
+    days = [
+        oracle.Session(f"{day:%Y-%m-%d}", observe(folder, file, day), found)
+        for day, found in zip(dates, features_of(folder, file, dates, duration), strict=True)
+        if observe(folder, file, day)
+    ]
+    expected, first_prices = oracle.rule_days(
+        days[-traded:],
+        duration,
+        file.bar if file.bar >= 4 else 0,
+        oracle.DayRules(**said),
+        stop=stop,
+        limit=limit,
+        cooloff=cooloff,
+        stop_count=stop_count,
+        increment_nanos=file.increment,
+    )
+    chosen = sessions.between(str(dates[0].date()), str(dates[-1].date()))
+    grid = ParameterGrid(stop, stop_count, cooloff, limit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of distances finer than an increment
+        if not expected:
+            with pytest.raises(ValueError, match=r"no tradable session|is missing on all"):
+                run_grid(chosen, grid, duration, rules)
+            return 0
+        one = run_backtest(chosen, duration, stop, stop_count, cooloff, limit, rules)
+        row = run_grid(chosen, grid, duration, rules).iloc[0]
+        listed = run_grid(chosen, ParameterList(pd.DataFrame(list(grid))), duration, rules).iloc[0]
+    opened = {day: real.bounds(day)[0] for day in dates}
+    got = [
+        (
+            row.side,
+            int(row.entry_time.timestamp()) - opened[row.session],
+            round(row.entry_price * NANOS / file.increment),
+            int(row.exit_time.timestamp()) - opened[row.session],
+            round(row.exit_price * NANOS / file.increment),
+            row.exit_reason,
+        )
+        for row in one.trades.itertuples()
+    ]
+    trades = [trade for day in expected for trade in day]
+    assert got == [(t.side, t.entry_time, t.entry_price, t.exit_time, t.exit_price, t.reason) for t in trades]
+    q, cost, cost_limit = oracle.cost_scale(*costs, file.increment)
+    scale = {"increment_nanos": file.increment, "q": q, "cost": cost, "cost_limit": cost_limit}
+    numbers = oracle.numbers(expected, first_prices, **scale, measure=said["measure"])
+    for found in (one.stats, row, listed):
+        assert_row(found, numbers)
+    return len(trades)
+
+
+def agree_at_random(rng, folder, file: File, sessions, units, fill) -> int:
+    """Draw days, rules and parameters, and let both sides compute them."""
+    history = HISTORY if {"atr", "stretch"} & set(units) else 0
+    traded = int(rng.integers(1, 5)) if history else min(len(sessions), int(rng.integers(1, 4)))
+    first = int(rng.integers(0, len(sessions) - traded - history + 1))
+    dates = list(sessions.dates[first : first + history + traded])
+    price = sessions.columns["price"][sessions.pointers[first]] * sessions.increment
+    duration, (_, stop_count, cooloff, _) = draw(rng, price, file.bar)
+    said = {"fill": fill, **draw_rules(rng, duration, price, file.bar, units)}
+    stop_count = 1 if said["measure"] == "dollars" else stop_count  # squares of more could pass 2**63
+    stop = 0.0 if said["stop_anchor"] != "entry" and rng.random() < 0.4 else amount(rng, said["stop_unit"], price)
+    limit = None if rng.random() < 0.3 else amount(rng, said["limit_unit"], price)
+    point = stop, stop_count, cooloff, limit
+    return agree_under(folder, file, sessions, dates, traded, duration, said, COSTS[rng.integers(4)], point)
+
+
+@pytest.mark.parametrize("fill", ["level", "seen"])
+def test_real_bars_under_every_rule_agree_with_the_oracle(fill, market_data):
+    rng, trades = np.random.default_rng([32, len(fill)]), 0
+    sessions = real.load(market_data, "spy_1min_2024_2025", "SPY")
+    file = File("spy_1min_2024_2025", "SPY", 100_000, 60)
+    units = ["dollars", "percent", "range", "atr", "stretch"]
+    for _ in range(PAIRS // 10):
+        trades += agree_at_random(rng, market_data, file, sessions, units, fill)
+    assert trades > PAIRS // 10
+
+
+def test_a_real_year_is_measured_in_dollars(market_data):
+    sessions, grid = real.load(market_data, "spy_1min_2024_2025", "SPY"), ParameterGrid(0.5, 3, 60, 2.0)
+    found = run_backtest(sessions, 300, **next(iter(grid)), rules=Rules(measure="dollars"))
+    assert found.stats["backtest_return"] == pytest.approx(found.stats["backtest_profit"])
+    total = found.daily.cumsum()
+    assert found.stats["max_drawdown"] == pytest.approx((total - total.cummax().clip(lower=0)).min())
+    assert found.stats["sharpe_ratio"] == pytest.approx(found.daily.mean() / found.daily.std() * math.sqrt(252))
+
+
+@pytest.mark.parametrize(("name", "options", "bar", "increment"), POINTS, ids=["bar0", "auto", "ticks", "mids"])
+@pytest.mark.parametrize("ticker", ["SPY", "BAC"])
+def test_real_prices_under_every_rule_agree_with_the_oracle(name, options, bar, increment, ticker, market_data):
+    rng, trades = np.random.default_rng([33, len(name), len(options), len(ticker), ord(ticker[0])]), 0
+    sessions = real.load(market_data, name, ticker, **options)
+    file = File(name, ticker, increment, bar)
+    for fill in ("seen", "level"):
+        for _ in range(3):
+            trades += agree_at_random(rng, market_data, file, sessions, ["dollars", "percent", "range"], fill)
+    assert trades >= 5
 
 
 @pytest.mark.parametrize(("name", "ticker"), [("upro_1min_2020", "UPRO"), ("lean_second_quotes_dev", "BAC")])

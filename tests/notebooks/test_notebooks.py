@@ -58,3 +58,22 @@ def test_the_quickstart_runs_on_real_prices(tmp_path, own_home, market_data):
     assert "256 sessions 2024-03-26" in said
     assert "9,747 of 9,747 backtests" in said
     assert "holoviews_exec" in said
+
+
+@pytest.mark.slow
+def test_the_published_studies_run_on_the_synthetic_market(tmp_path, own_home):
+    said = papermill("05_published_studies.ipynb", tmp_path, own_home, SESSIONS=40)
+    assert "40 sessions 2024-01-02" in said
+    assert "holoviews_exec" in said
+    assert "prices" in said
+
+
+@pytest.mark.slow
+def test_the_published_studies_run_on_real_prices(tmp_path, own_home, market_data):
+    prices = market_data / "spy_1min_2024_2025.parquet"
+    said = papermill(
+        "05_published_studies.ipynb", tmp_path, own_home, PRICES=prices, TICKER="SPY", BAR=60, STAMP="start"
+    )
+    assert "256 sessions 2024-03-26" in said
+    assert "holoviews_exec" in said
+    assert "farther" in said

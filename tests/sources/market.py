@@ -80,5 +80,9 @@ def same(one, other) -> None:
     for name, column in one.columns.items():
         np.testing.assert_array_equal(column, other.columns[name])
         assert column.dtype == other.columns[name].dtype
+    assert (one.volume is None) == (other.volume is None)
+    if one.volume is not None:
+        np.testing.assert_array_equal(one.volume, other.volume)
+        assert one.volume.dtype == other.volume.dtype
     assert one.quality.findings == other.quality.findings
     pd.testing.assert_frame_equal(pd.DataFrame(one.quality), pd.DataFrame(other.quality), check_dtype=False)

@@ -190,10 +190,50 @@ def test_columns_are_mapped_to_their_own_names():
 
 
 def test_the_default_names_need_no_mapping_and_others_are_left_alone():
-    assert name_columns(["price", "size", "timestamp_utc"], None, "f") == {
+    assert name_columns(["price", "exchange", "timestamp_utc"], None, "f") == {
         "timestamp_utc": "timestamp_utc",
         "price": "price",
     }
+
+
+@pytest.mark.parametrize(
+    ("found", "mapped", "expected"),
+    [
+        (["size"], {}, "size"),
+        (["Volume"], {}, "Volume"),
+        ([" VOL "], {}, " VOL "),
+        (["QTY", "quantity"], {}, "QTY"),
+        (["size", "Volume"], {}, "Volume"),
+        (["Volume", "volume"], {}, "volume"),
+        (["size", "Volume"], {"volume": "size"}, "size"),
+        (["traded"], {"volume": "traded"}, "traded"),
+        (["volume", "size"], {"volume": None}, None),
+        (["traded"], {"volume": None}, None),
+        (["volume"], {"price": "volume"}, None),
+        (["bid_size", "volumes", "turnover"], {}, None),
+    ],
+)
+def test_the_volume_has_one_of_its_usual_names_or_the_one_it_is_given(found, mapped, expected):
+    names = name_columns(["timestamp_utc", "price", *found], mapped, "f")
+    assert names.get("volume") == expected
+    assert names["timestamp_utc"] == "timestamp_utc"
+
+
+def test_only_the_volume_can_be_said_to_be_missing(tmp_path):
+    path = tmp_path / "prices.csv"
+    market.prices().to_csv(path, index=False)
+    for source in (path, market.prices()):
+        with pytest.raises(BadInput, match="no column None; its columns are timestamp_utc"):
+            load_sessions(source, "TEST", columns={"timestamp_utc": None})
+    with pytest.raises(BadInput, match="no column 'traded'"):
+        load_sessions(path, "TEST", columns={"volume": "traded"})
+
+
+def test_a_volume_that_is_no_number_is_refused_with_how_to_do_without():
+    frame = market.prices().assign(size="large")
+    with pytest.raises(BadInput, match=r"column 'volume': no numbers, such as 'large'.*columns=\{\"volume\": None\}"):
+        load_sessions(frame, "TEST")
+    assert load_sessions(frame, "TEST", columns={"volume": None}).volume is None
 
 
 def test_a_mapping_that_names_no_column_is_refused_with_those_available():

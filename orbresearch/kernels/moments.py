@@ -1,0 +1,76 @@
+"""Sums and squares of returns by block of sessions: what walk-forward and cross-validation choose by."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from orbresearch.kernels._jit import jit
+from orbresearch.kernels._wide import scaled_variance
+
+
+@jit
+def add_blocks(daily: Any, blocks: Any, rows: Any, sums: Any, squares: Any) -> None:
+    """Add daily returns of backtests to the sums of their blocks.
+
+    Parameters
+    ----------
+    daily : int32 or int64 array, shape (sessions, n)
+        Returns, in units of return.
+    blocks : int64 array, shape (sessions,)
+        Block of each session; below 0: in none.
+    rows : int64 array, shape (n,)
+        Where each backtest's sums lie.
+    sums, squares : int64 array, shape (backtests, blocks)
+        Changed in place: sums of r and of r squared, in units of return.
+    """
+    for d in range(len(blocks)):
+        block = blocks[d]
+        if block < 0:
+            continue
+        for i in range(len(rows)):
+            change = int(daily[d, i])
+            sums[rows[i], block] += change
+            squares[rows[i], block] += change * change
+
+
+@jit
+def scale_returns(returns: Any, squares: Any, sessions: int, scales: Any) -> None:
+    """Write what turns a sum of returns into a t-statistic: 1 / (sqrt(T) * std(r, ddof=1)), NaN without variance.
+
+    Parameters
+    ----------
+    returns, squares : int64 array, shape (n,)
+        Sums of r and of r squared over T sessions, in units of return.
+    sessions : int
+        T.
+    scales : float64 array, shape (n,)
+        Filled; per unit of return.
+    """
+    for i in range(len(returns)):
+        spread = scaled_variance(sessions, returns[i], squares[i])
+        scales[i] = math.sqrt((sessions - 1) / spread) if sessions > 1 and spread > 0.0 else math.nan
+
+
+@jit
+def fold_maxima(drawn: Any, returns: Any, scales: Any, maxima: Any) -> None:
+    """Raise each draw's maximum to the largest centred statistic of n backtests.
+
+    Parameters
+    ----------
+    drawn : float64 array, shape (draws, n)
+        Sums of the drawn returns.
+    returns : int64 array, shape (n,)
+        Sums of the returns themselves.
+    scales : float64 array, shape (n,)
+        As :func:`scale_returns` makes them; NaN takes no part.
+    maxima : float64 array, shape (draws,)
+        Changed in place.
+    """
+    for b in range(len(maxima)):
+        most = maxima[b]
+        for i in range(len(returns)):
+            statistic = (drawn[b, i] - returns[i]) * scales[i]
+            if statistic > most:
+                most = statistic
+        maxima[b] = most
