@@ -21,7 +21,7 @@ help:
 	@echo '                and ARGS="..." for any option of: python -m orbresearch --help'
 	@echo 'make test       install, lint, test compiled, test kernels and core once more without compilation'
 	@echo 'make test-slow  the suites that take minutes'
-	@echo 'make bench      the grid kernel against the plain scan, in backtests a second'
+	@echo 'make bench      the README's figures, as ratios of things measured in turn'
 	@echo 'make lint, make test-compiled, make test-interpreted   the parts of make test'
 	@echo 'make python     say which Python make would use; PYTHON=/path/to/python3.12 makes it another'
 	@echo 'make clean      remove $(VENV) and what tools leave; cached prices, results and plots stay'
@@ -124,9 +124,9 @@ run: $(VENV)/.run
 	[ -z "$$RANGE" ] || set -- "$$@" --range $$RANGE; \
 	exec $(BIN)/python -m orbresearch "$$@" $(ARGS)
 
-# Figures for the README, as ratios measured in one process; not a test.
+# Figures for the README, as ratios of things measured in turn; not a test. ARGS: bench.json --quick --only grid list
 bench: $(VENV)/.run
-	$(BIN)/python -m tests.benchmarks.bench_grid
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 # --- Tests --------------------------------------------------------------------------------------------------------------
 

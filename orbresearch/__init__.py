@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from orbresearch.analysis.performance import Backtest, run_backtest, run_grid
+    from orbresearch.analysis.backtests import Backtest, run_backtest
+    from orbresearch.analysis.performance import run_grid
     from orbresearch.errors import OrbError
     from orbresearch.grid import ParameterGrid, ParameterList, frange, seed_grid
     from orbresearch.lab.display import display
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from orbresearch.sources.synthetic import synthetic_sessions
 
 _HOMES = {
-    "Backtest": "analysis.performance",
+    "Backtest": "analysis.backtests",
     "Lab": "lab.lab",
     "OrbError": "errors",
     "ParameterGrid": "grid",
@@ -52,7 +53,7 @@ _HOMES = {
     "open_run": "lab.run",
     "make_plan": "plan",
     "organize_opening_range_data": "sessions.ranges",
-    "run_backtest": "analysis.performance",
+    "run_backtest": "analysis.backtests",
     "run_grid": "analysis.performance",
     "runs": "lab.run",
     "select": "lab.run",

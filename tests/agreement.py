@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orbresearch.analysis.performance import run_backtest, run_grid
+from orbresearch import run_backtest, run_grid
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid
 from orbresearch.rules import NANOS, Rules

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orbresearch.analysis.performance import Backtest
+    from orbresearch.analysis.backtests import Backtest
 
 PROFIT, PRICE, LOSS = "#0072b2", "#999999", "#d55e00"  # Okabe and Ito: distinct to colour-blind eyes
 

@@ -28,16 +28,16 @@ def link_records(ticks: Ticks, pointers: Any, nodes: Any) -> None:
     price = ticks.price
     for session in range(len(pointers) - 1):
         first, last = pointers[session], pointers[session + 1] - 1
+        higher = lower = -1
         for k in range(last, first - 1, -1):
-            higher = lower = k + 1 if k < last else -1
-            here, after = price[k], price[min(k + 1, last)]
-            while higher >= 0 and after <= here:
+            here = price[k]
+            if k < last:  # one of the two is the tick after, or both are its own links
+                higher = higher if price[k + 1] <= here else k + 1
+                lower = lower if price[k + 1] >= here else k + 1
+            while higher >= 0 and price[higher] <= here:
                 higher = nodes[higher]["higher"]
-                after = price[higher]
-            after = price[min(k + 1, last)]
-            while lower >= 0 and after >= here:
+            while lower >= 0 and price[lower] >= here:
                 lower = nodes[lower]["lower"]
-                after = price[lower]
             nodes[k]["price"], nodes[k]["stamp"] = here, 2 * ticks.time[k] + ticks.first_of_bar[k]
             nodes[k]["higher"], nodes[k]["lower"] = higher, lower
 

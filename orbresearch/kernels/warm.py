@@ -13,7 +13,8 @@ def warm_kernels() -> None:
     from orbresearch.kernels.grid import share_grid
     from orbresearch.kernels.ladder import LADDER
     from orbresearch.kernels.parts import PARTS, collect_sums, total_parts
-    from orbresearch.kernels.records import link_breakouts, link_records, link_seconds
+    from orbresearch.kernels.ranges import find_range
+    from orbresearch.kernels.records import link_breakouts, link_records, link_seconds, measure_days
     from orbresearch.kernels.statistics import COLUMNS, finish_rows
 
     ticks = Ticks(*(np.zeros(0, kind) for kind in TICKS.values()))
@@ -25,6 +26,8 @@ def warm_kernels() -> None:
     link_records(ticks, np.zeros(1, np.int64), links.nodes)
     link_breakouts(ticks, days, record)
     link_seconds(ticks, days, none, record)
+    measure_days(ticks.price, days, none, none)
+    find_range(ticks.time, ticks.price, ticks.first_of_bar, False, 1)
     distances = np.zeros((1, 2, 0), np.int64)
     shape, slots = (0, 0, 0, 0), np.zeros((2, LADDER), np.int64)
     for kind in (np.int32, np.int64):

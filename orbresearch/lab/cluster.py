@@ -42,6 +42,10 @@ def start_cluster(settings: Settings, n_workers: int | None, slots: int, schedul
         {
             "distributed.scheduler.allowed-failures": 30,  # chunks are idempotent: a lost worker is no verdict on them
             "distributed.worker.daemon": True,
+            "distributed.worker.profile.enabled": False,  # a sampler that stops the kernels' thread every 10 ms
+            # Dask trims memory at every turn: the arrays of each chunk would be mapped and faulted in anew
+            "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256 * 2**20,
+            "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 * 2**20,
         }
     ):
         return _start(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from orbresearch.analysis.performance import Backtest, backtest_of, run_grid
+from orbresearch.analysis.backtests import Backtest, backtest_of
+from orbresearch.analysis.performance import run_grid
 from orbresearch.days import find_days
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid, read_points

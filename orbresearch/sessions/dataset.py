@@ -172,6 +172,11 @@ class Sessions:
         """The compressed tick series."""
         return compress_time_series(self)
 
+    def ready(self) -> Sessions:
+        """Make the tick series and its identity now, so that the first run need not; return the sessions."""
+        _ = self.series.session_hashes
+        return self
+
     def observations(self, session: int) -> dict[str, Any]:
         """Return the observation columns of one session, by its index."""
         at = slice(self.pointers[session], self.pointers[session + 1])

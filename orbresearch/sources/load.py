@@ -125,6 +125,8 @@ def load_sessions(
     nanos = None if increment is None else _increment_nanos(increment)
     loader = _Loader(source, reading, path, nanos, cache)
     found = {name: loader.load(name, start, end) for name in tickers}
+    for item in found.values():
+        item.ready()
     return found[ticker] if isinstance(ticker, str) else found
 
 

@@ -52,7 +52,7 @@ def synthetic_sessions(
     rows = Rows(ticker, time, price)
     mark = f"synthetic {SYNTHETIC_VERSION} {seed} {ticker} {schedule.labels[0]} {n_sessions}"
     source = f"synthetic market without edge, seed {seed}"
-    return build_sessions(rows, schedule, "nearer", CENTS, source, content_hash(mark.encode()))
+    return build_sessions(rows, schedule, "nearer", CENTS, source, content_hash(mark.encode())).ready()
 
 
 def synthetic_schedule(n_sessions: int, start: str) -> Schedule:
