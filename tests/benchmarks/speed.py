@@ -20,7 +20,7 @@ DRAWS = 1_000
 
 def against_scan(effort: Effort) -> Iterator[Line]:
     """Compare run_grid with the scan, per backtest: the two grids of the targets, then other rules."""
-    yield compare("run_grid / scan: the user's 9,747, second call", orb.seed_grid(), effort, effort.pairs, least=200)
+    yield compare("run_grid / scan: the user's 9,747, second call", orb.seed_grid(), effort, effort.pairs, least=400)
     yield compare_cold("nothing loaded or prepared", effort, least=200)
     yield compare_cold("kernels loaded", effort)
     yield compare("run_grid / scan: a million points", nested_grid(MILLION), effort, effort.few + 2, least=2_000)
