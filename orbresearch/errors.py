@@ -64,6 +64,10 @@ class Unreachable(OrbError, ConnectionError):
         return f"{self.service} at {self.where} cannot be used: {self.reason}; {self.fix}"
 
 
+class Full(Unreachable):
+    """Redis has reached its ``maxmemory`` and takes no more, until the reaper has moved results into the store."""
+
+
 class WrongTable(OrbError):
     """A table in the results database that has another shape than this version writes.
 

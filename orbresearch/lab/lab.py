@@ -11,18 +11,20 @@ from types import TracebackType
 from typing import Any
 
 from orbresearch.errors import BadInput, OrbError, Unreachable
-from orbresearch.grid import ParameterGrid, Points
+from orbresearch.grid import ParameterGrid, ParameterList, Points
 from orbresearch.lab import begin, cluster
-from orbresearch.lab.plugin import MAIN, NAME, PRIORITY, FeederPlugin
+from orbresearch.lab.plugin import CHUNK_SECONDS, MAIN, NAME, PRIORITY, STAGED_BYTES, FeederPlugin
 from orbresearch.lab.progress import tell
 from orbresearch.lab.reaper import lifecycle
-from orbresearch.lab.run import Run
+from orbresearch.lab.run import Run, state_of
 from orbresearch.lab.services import Services, open_services
 from orbresearch.lab.worker import call_with_services, describe_services, encode_spec, warm_up
 from orbresearch.plan import Plan, make_plan
 from orbresearch.rules import Rules
 from orbresearch.sessions.dataset import Sessions
 from orbresearch.settings import Settings, read_settings
+
+MOST_LISTED = 200_000  # parameter sets of a run's list: some 10 MB of JSON
 
 _open_labs: weakref.WeakSet[Lab] = weakref.WeakSet()
 
@@ -43,6 +45,10 @@ class Lab:
         A file of KEY=VALUE lines with the settings (``env.list``).
     reap_seconds : float
         Pause between two reapers.
+    staged_bytes : int
+        Results that may wait in Redis: beyond that no chunk is given out until the store has caught up.
+    chunk_seconds : float
+        After which a chunk is taken for stuck: its worker is restarted and the chunk tried again, three times at most.
     quiet : bool
         Do not say where everything is.
 
@@ -61,6 +67,8 @@ class Lab:
         slots: int = 1,
         env_file: str | os.PathLike[str] | None = None,
         reap_seconds: float = 1.0,
+        staged_bytes: int = STAGED_BYTES,
+        chunk_seconds: float = CHUNK_SECONDS,
         scheduler_port: int = 0,
         quiet: bool = False,
     ) -> None:
@@ -74,7 +82,7 @@ class Lab:
                 self._start(stack, n_workers, slots, scheduler_port)
             else:
                 self._attach(stack, address)
-            self._register(reap_seconds)
+            self._register(FeederPlugin(reap_seconds, staged_bytes, chunk_seconds))
             self._stack = stack.pop_all()
         self.closed = False
         _open_labs.add(self)
@@ -124,9 +132,9 @@ class Lab:
             fix = f"start them with --resources {MAIN}=N and one thread more than N"
             raise BadInput("Lab(address=...)", wrong, fix)
 
-    def _register(self, reap_seconds: float) -> None:
+    def _register(self, feeder: FeederPlugin) -> None:
         """Put the feeder into the scheduler, once, and warm up the workers in the background."""
-        self.client.register_plugin(FeederPlugin(reap_seconds), name=NAME)
+        self.client.register_plugin(feeder, name=NAME)
         for worker in self.client.scheduler_info(n_workers=-1)["workers"]:
             self.client.submit(warm_up, workers=[worker], pure=False, key=f"warm-up-{worker}-{id(self)}")
 
@@ -250,25 +258,75 @@ class Lab:
         from orbresearch.store.reader import read_run
 
         self._require_open()
+        if isinstance(plan.grid, ParameterList) and len(plan.grid) > MOST_LISTED:
+            wrong = f"{len(plan.grid):,} sets; the store keeps a run's list whole, {MOST_LISTED:,} at the most"
+            raise BadInput("ParameterList", wrong, "submit it in parts")
         if (begun := read_run(self.store, plan.run_id)) is not None:
             plan = replace(plan, chunk_rows=int(str(begun["chunk_size"])))  # the ledger knows chunks by their first row
         for ticker, item in plan.sessions.items():
             for sentence in item.quality.severe:
                 tell(f"severe: {ticker}: {sentence}")
         cached = {ticker: keep_sessions(self.settings.cached_data, item) for ticker, item in plan.sessions.items()}
+        self._tell_of_relatives(plan)
+        record = begin.run_record(plan, cached, __version__)
+        computed = self._begin(plan, record)
+        known = f", {computed:,} of them known already" if computed else ""
+        tell(f"run {plan.run_id}: {len(plan):,} backtests{known}")
+        return Run(plan.run_id, len(plan), self.store, self, lambda: self._begin(plan, record))
+
+    def _begin(self, plan: Plan, record: dict[str, object]) -> int:
+        """Stage what is missing of a run, make its books agree with the ledger, give the rest to the feeder.
+
+        Returns how many backtests are computed already. Doing it again repairs what Redis has lost.
+        """
         self.stage(plan)
         chunks = [(chunk.first, chunk.rows, chunk.input, chunk.point) for chunk in plan.chunks()]
-        record = begin.run_record(plan, cached, __version__)
-        self._tell_of_relatives(plan)
         firsts = [(first, rows) for first, rows, _, _ in chunks]
         persisted, staged = self._call(begin.begin_run, record, encode_spec(plan), firsts)
         done = set(persisted) | set(staged)
         remaining = [list(chunk) for chunk in chunks if chunk[0] not in done]
         computed = len(plan) - sum(chunk[1] for chunk in remaining)
         self._ask("orb_feed", run_id=plan.run_id, store=self.store.uuid, chunks=remaining, computed=computed)
-        known = f", {computed:,} of them known already" if computed else ""
-        tell(f"run {plan.run_id}: {len(plan):,} backtests{known}")
-        return Run(plan.run_id, len(plan), self.store, self)
+        return computed
+
+    def submit_priority(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a function in a worker now, while every slot computes backtests: first in, first out.
+
+        Parameters
+        ----------
+        function : callable
+            Short: each worker has one thread for such work.
+        *args, **kwargs
+            Given to it.
+
+        Returns
+        -------
+        distributed.Future
+            ``.result()`` waits for what the function returns.
+        """
+        self._require_open()
+        return self.client.submit(function, *args, pure=False, priority=PRIORITY, **kwargs)
+
+    def runs(self) -> Any:
+        """Return every run of the store, newest first, with what this lab's cluster does about it.
+
+        Returns
+        -------
+        DataFrame
+            As ``orb.runs()``, and ``state``: complete, running, waiting, failed, cancelled, or unfinished where nobody
+            computes it; ``persisted`` and ``failed`` backtests.
+        """
+        from orbresearch.store.reader import persisted_rows, read_runs
+
+        self._require_open()
+        found, feeds = read_runs(self.store), self._ask("orb_progress", run_id=None)
+        ledger = persisted_rows(self.store)
+        reports = [feeds.get(run_id, {}) for run_id in found["run_id"]]
+        persisted = [ledger.get(run_id, 0) for run_id in found["run_id"]]
+        rows = zip(persisted, found["backtests"], reports, strict=True)
+        found["state"] = [state_of(done, int(total), report) for done, total, report in rows]
+        found["persisted"], found["failed"] = persisted, [int(report.get("failed", 0)) for report in reports]
+        return found
 
     def _tell_of_relatives(self, plan: Plan) -> None:
         """Say what is new about a run whose like was run before on other sessions."""
@@ -290,6 +348,11 @@ class Lab:
             wrong = "this lab's cluster does not compute it"
             raise BadInput(f"run {run_id}", wrong, "submit it again: what is in the store is kept")
         return found
+
+    def slots(self) -> int:
+        """Return how many chunks the cluster computes at once."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return max(1, int(sum(worker["resources"].get(MAIN, 0) for worker in workers)))
 
     def staged(self, run_id: str) -> int:
         """Return how many backtests of a run wait in Redis."""

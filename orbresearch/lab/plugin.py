@@ -3,30 +3,41 @@
 The plugin does no I/O but Dask's own, through an asynchronous client inside the scheduler. Finished chunks and the
 reaper's own answer tell it whether something is staged; one reaper runs at the start for leftovers. It submits nothing
 when nothing is staged, so that an idle cluster is idle.
+
+A chunk that raises is tried again, then set aside with its traceback; one that passes its time limit costs its worker a
+restart and counts as raised. Chunks whose inputs Redis has lost wait until somebody stages them anew. While more bytes
+are staged than the limit, no chunk is given out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 import uuid
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from orbresearch.errors import InputsMissing
 from orbresearch.lab.worker import call_with_services, compute_chunk
 
 NAME = "orbresearch"
 MAIN = "worker_main"  # the resource of a backtest's slot; priority work takes none
 PRIORITY = 1_000_000
+ATTEMPTS = 3  # of a chunk that raises
+STAGED_BYTES = 256 * 2**20  # of results that may wait in Redis
+CHUNK_SECONDS = 900.0  # after which a chunk is taken for stuck
 _CHUNKS_PER_SLOT = 2  # under way or waiting at a worker
 _BACKOFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 _FAILURES_KEPT = 100
 
 log = logging.getLogger(__name__)
+
+Piece = tuple[int, int, int, int]  # the fields of a plan.Chunk
 
 
 @dataclass
@@ -35,18 +46,41 @@ class Feed:
 
     run_id: str
     store: str  # its uuid
-    waiting: deque[tuple[int, int, int, int]] = field(default_factory=deque)
-    running: int = 0
+    waiting: deque[Piece] = field(default_factory=deque)
+    running: int = 0  # chunks
+    running_rows: int = 0
     computed: int = 0  # backtests
     seconds: float = 0.0  # of computing, over all workers
-    failures: list[str] = field(default_factory=list)
-    failed: int = 0  # backtests
+    attempts: Counter[int] = field(default_factory=Counter)
+    aside: dict[int, Piece] = field(default_factory=dict)  # chunks that failed for good, by first backtest
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    halted: bool = False  # its inputs are not in Redis
+    cancelled: bool = False
 
-    def fail(self, first: int, rows: int, reason: str) -> None:
-        """Note a chunk that is set aside."""
-        self.failed += rows
+    @property
+    def ready(self) -> bool:
+        """Whether a chunk can be given out."""
+        return bool(self.waiting) and not self.halted
+
+    def fail(self, chunk: Piece, reason: str, trace: str = "") -> None:
+        """Set a chunk aside."""
+        self.aside[chunk[0]] = chunk
         if len(self.failures) < _FAILURES_KEPT:
-            self.failures.append(f"backtests {first} to {first + rows - 1}: {reason}")
+            self.failures.append({"first": chunk[0], "rows": chunk[1], "error": reason, "traceback": trace})
+
+    def report(self) -> dict[str, Any]:
+        """Return where the run stands, in backtests."""
+        return {
+            "known": True,
+            "computed": self.computed,
+            "running": self.running_rows,
+            "waiting": sum(chunk[1] for chunk in self.waiting),
+            "seconds": self.seconds,
+            "failed": sum(chunk[1] for chunk in self.aside.values()),
+            "failures": list(self.failures),
+            "halted": self.halted,
+            "cancelled": self.cancelled,
+        }
 
 
 class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
@@ -56,13 +90,19 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
     ----------
     reap_seconds : float
         Pause between two reapers.
+    staged_bytes : int
+        Results that may wait in Redis before no chunk is given out.
+    chunk_seconds : float
+        Of executing, after which a chunk is taken for stuck.
     """
 
     name = NAME
     idempotent = True
 
-    def __init__(self, reap_seconds: float = 1.0) -> None:
-        self.reap_seconds = reap_seconds
+    def __init__(
+        self, reap_seconds: float = 1.0, staged_bytes: int = STAGED_BYTES, chunk_seconds: float = CHUNK_SECONDS
+    ) -> None:
+        self.reap_seconds, self.staged_limit, self.chunk_seconds = reap_seconds, staged_bytes, chunk_seconds
 
     async def start(self, scheduler: Any) -> None:
         """Add the handlers; connect in a task of its own (a connection made here would wait for itself)."""
@@ -70,11 +110,14 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         self.feeds: dict[str, Feed] = {}
         self.turn: deque[str] = deque()
         self.wake, self.reaper_error, self.reaper_failures = asyncio.Event(), "", 0
+        self.staged_bytes, self.largest = 0, 0  # as far as known here; of one chunk
         self.client: Any = None
         self.tasks: set[asyncio.Task[None]] = set()
         scheduler.handlers["orb_feed"] = self.feed
         scheduler.handlers["orb_progress"] = self.progress
         scheduler.handlers["orb_stop"] = self.stop
+        scheduler.handlers["orb_cancel"] = self.cancel
+        scheduler.handlers["orb_retry"] = self.retry
         self.wake.set()
         self._spawn(self._serve())
 
@@ -100,29 +143,53 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             Backtests that the store or the stream hold already.
         """
         old = self.feeds.get(run_id)
-        if old is not None and (old.waiting or old.running):
+        if old is not None and (old.ready or old.running):
             return
         waiting = deque((first, rows, at, point) for first, rows, at, point in chunks)
-        self.feeds[run_id] = Feed(run_id, store, waiting, 0, computed)
+        self.feeds[run_id] = Feed(run_id, store, waiting, computed=computed)
+        if old is not None:  # what was tried before counts
+            self.feeds[run_id].attempts = old.attempts
         self.turn.append(run_id)
         self.wake.set()  # what the stream holds already
         self._pump()
 
-    async def progress(self, run_id: str) -> dict[str, Any]:
-        """Return where a run stands; ``known`` is False for one that was never submitted here."""
+    async def progress(self, run_id: str | None = None) -> dict[str, Any]:
+        """Return where a run stands, or all of them by id; ``known`` is False for one never submitted here."""
+        if run_id is None:
+            return {name: feed.report() for name, feed in self.feeds.items()}
         found = self.feeds.get(run_id)
         if found is None:
             return {"known": False}
         return {
-            "known": True,
-            "computed": found.computed,
-            "running": found.running,
-            "waiting": len(found.waiting),
-            "seconds": found.seconds,
-            "failed": found.failed,
-            "failures": list(found.failures),
+            **found.report(),
             "reaper_error": self.reaper_error,
+            "held_back": found.ready and not self._has_room(),
+            "staged_bytes": self.staged_bytes,
         }
+
+    async def cancel(self, run_id: str) -> int:
+        """Give out no further chunk of a run; return how many backtests that leaves uncomputed."""
+        feed = self.feeds.get(run_id)
+        if feed is None:
+            return 0
+        left = sum(chunk[1] for chunk in feed.waiting)
+        feed.waiting.clear()
+        feed.cancelled = feed.cancelled or left > 0
+        return left
+
+    async def retry(self, run_id: str) -> int:
+        """Give out the chunks that were set aside once more; return how many backtests they hold."""
+        feed = self.feeds.get(run_id)
+        if feed is None:
+            return 0
+        chunks = list(feed.aside.values())
+        feed.waiting.extend(chunks)
+        feed.aside.clear()
+        feed.failures.clear()
+        feed.attempts.clear()
+        self.turn.append(run_id)
+        self._pump()
+        return sum(chunk[1] for chunk in chunks)
 
     async def stop(self) -> None:
         """Give out no further chunk: the lab is about to close."""
@@ -155,12 +222,21 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             await asyncio.sleep(pause)
             return
         self.reaper_error, self.reaper_failures = "", 0
+        self.staged_bytes = done["left_bytes"]
         for run_id, first, rows, reason in done["refused"]:
             if run_id in self.feeds:
-                self.feeds[run_id].fail(first, rows, reason)
+                self.feeds[run_id].fail((first, rows, -1, -1), reason)
+        self._pump()
         if done["left"]:
             self.wake.set()
         await asyncio.sleep(self.reap_seconds)
+
+    def _has_room(self) -> bool:
+        """Whether what is staged, and what is under way may yet be, stays below the limit. One chunk always may."""
+        under_way = sum(feed.running for feed in self.feeds.values())
+        return self.staged_bytes + (under_way + 1) * self.largest <= self.staged_limit or (
+            under_way == 0 and self.staged_bytes == 0
+        )
 
     def _pump(self) -> None:
         """Submit chunks until the window is full: run by run, in the order they were submitted."""
@@ -169,30 +245,69 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         slots = sum(worker.resources.get(MAIN, 0) for worker in self.scheduler.workers.values())
         window = int(slots) * _CHUNKS_PER_SLOT
         under_way = sum(feed.running for feed in self.feeds.values())
-        while self.turn and under_way < window:
+        while self.turn and under_way < window and self._has_room():
             feed = self.feeds[self.turn[0]]
-            if not feed.waiting:
+            if not feed.ready:
                 self.turn.popleft()
                 continue
+            chunk = feed.waiting.popleft()
             feed.running += 1
+            feed.running_rows += chunk[1]
             under_way += 1
-            self._spawn(self._compute(feed, feed.waiting.popleft()))
+            self._spawn(self._compute(feed, chunk))
 
-    async def _compute(self, feed: Feed, chunk: tuple[int, int, int, int]) -> None:
-        key = f"backtests-{feed.run_id}-{chunk[0]}"
+    async def _compute(self, feed: Feed, chunk: Piece) -> None:
+        key = f"backtests-{feed.run_id}-{chunk[0]}-{feed.attempts[chunk[0]]}-{uuid.uuid4().hex[:8]}"
         arguments = feed.store, feed.run_id, chunk
         future = self.client.submit(compute_chunk, *arguments, key=key, pure=False, resources={MAIN: 1})
         try:
-            done = await future
+            done = await self._result(future, key)
             feed.computed += done["rows"]
             feed.seconds += done["seconds"]
+            self.staged_bytes += done["bytes"]
+            self.largest = max(self.largest, done["bytes"])
+        except InputsMissing:
+            feed.halted = True
+            feed.waiting.appendleft(chunk)
+        except TimeoutError:
+            await self._restart_worker_of(key)
+            self._again(feed, chunk, f"TimeoutError: passed {self.chunk_seconds:g} s", "")
         except Exception as error:  # a chunk that fails is set aside; the run goes on
-            feed.fail(chunk[0], chunk[1], _first_line(error))
+            self._again(feed, chunk, _first_line(error), "".join(traceback.format_exception(error)))
         finally:
-            future.release()  # a failed one would answer for the key when the chunk is submitted again
+            future.release()
             feed.running -= 1
+            feed.running_rows -= chunk[1]
             self.wake.set()  # a chunk that failed may have been staged before
             self._pump()
+
+    async def _result(self, future: Any, key: str) -> Any:
+        """Return what a chunk returns; raise TimeoutError where it executes for too long (waiting does not count)."""
+        answer = asyncio.ensure_future(future.result())
+        while not (await asyncio.wait({answer}, timeout=min(5.0, self.chunk_seconds)))[0]:
+            task = self.scheduler.tasks.get(key)
+            worker = task.processing_on if task is not None else None
+            if worker is not None and worker.executing.get(task, 0.0) > self.chunk_seconds:  # as of its last heartbeat
+                answer.cancel()
+                raise TimeoutError
+        return answer.result()
+
+    def _again(self, feed: Feed, chunk: Piece, reason: str, trace: str) -> None:
+        """Try a chunk that raised once more, or set it aside."""
+        feed.attempts[chunk[0]] += 1
+        if feed.attempts[chunk[0]] >= ATTEMPTS or feed.cancelled:
+            feed.fail(chunk, reason, trace)
+            return
+        feed.waiting.append(chunk)
+        self.turn.append(feed.run_id)
+
+    async def _restart_worker_of(self, key: str) -> None:
+        """End the worker process that is stuck with a task: a thread cannot be ended."""
+        task = self.scheduler.tasks.get(key)
+        worker = task.processing_on.address if task is not None and task.processing_on else None
+        if worker is not None:
+            log.warning("restarting %s, which is stuck with %s", worker, key)
+            await self.client.restart_workers([worker], timeout=60, raise_for_error=False)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -25,8 +25,9 @@ def reap(services: Services, seconds: float = 3600.0, most: int | None = None) -
     Returns
     -------
     dict
-        ``rows`` written by run, ``left`` entries on the stream, ``busy``: another reaper holds the lease; ``refused``:
-        (run, first backtest, rows, reason) of results that the store cannot hold, taken off the stream.
+        ``rows`` written by run, ``left`` entries on the stream and ``left_bytes`` in them, ``busy``: another reaper
+        holds the lease; ``refused``: (run, first backtest, rows, reason) of results that the store cannot hold, taken
+        off the stream.
     """
     from orbresearch.store.writer import persist_chunk
 
@@ -35,17 +36,12 @@ def reap(services: Services, seconds: float = 3600.0, most: int | None = None) -
     end, moved, rows = time.monotonic() + seconds, 0, dict[str, int]()
     refused: list[tuple[str, int, int, str]] = []
     if not staging.acquire_lease(redis, store.uuid, token, LEASE_MILLISECONDS):
-        return {"rows": rows, "left": staging.staged_count(redis, store.uuid), "busy": True, "refused": refused}
+        return _report(services, rows, True, refused)
     try:
         while entries := staging.read_staged(redis, store.uuid, token, _ENTRIES):
             for entry in entries:
                 if not staging.renew_lease(redis, store.uuid, token, LEASE_MILLISECONDS):
-                    return {
-                        "rows": rows,
-                        "left": staging.staged_count(redis, store.uuid),
-                        "busy": True,
-                        "refused": refused,
-                    }
+                    return _report(services, rows, True, refused)
                 try:
                     batch = staging.decode_batch(entry.payload)
                     written = persist_chunk(store, entry.run_id, entry.first, batch)
@@ -60,7 +56,15 @@ def reap(services: Services, seconds: float = 3600.0, most: int | None = None) -
                 break
     finally:
         staging.release_lease(redis, store.uuid, token)
-    return {"rows": rows, "left": staging.staged_count(redis, store.uuid), "busy": False, "refused": refused}
+    return _report(services, rows, False, refused)
+
+
+def _report(
+    services: Services, rows: dict[str, int], busy: bool, refused: list[tuple[str, int, int, str]]
+) -> dict[str, Any]:
+    redis, uuid = services.staging, services.store.uuid
+    left, left_bytes = staging.staged_count(redis, uuid), staging.counts(redis, uuid).staged_bytes
+    return {"rows": rows, "left": left, "left_bytes": left_bytes, "busy": busy, "refused": refused}
 
 
 def lifecycle(services: Services, patience_seconds: float = 30.0) -> dict[str, Any]:

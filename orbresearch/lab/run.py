@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from orbresearch.errors import BadInput, RunFailed, Unreachable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from orbresearch.store.connection import Store
 
 _POLL_SECONDS = 0.3
+_REPAIRS = 5  # in a row without a row more in the store
 _SILENCE_SECONDS = 5.0  # between two warnings about the same trouble; and until lost results are looked for
 
 
@@ -31,10 +33,19 @@ class Run:
     store : Store
     lab : Lab, optional
         The lab that computes it.
+    resume : callable, optional
+        Stages anew what Redis has lost of the run, and gives out what the store lacks.
     """
 
-    def __init__(self, run_id: str, total: int, store: Store, lab: Lab | None = None) -> None:
-        self.run_id, self.total, self._store, self._lab = run_id, total, store, lab
+    def __init__(
+        self,
+        run_id: str,
+        total: int,
+        store: Store,
+        lab: Lab | None = None,
+        resume: Callable[[], object] | None = None,
+    ) -> None:
+        self.run_id, self.total, self._store, self._lab, self._resume = run_id, total, store, lab, resume
 
     def __len__(self) -> int:
         return self.total
@@ -102,55 +113,135 @@ class Run:
         return self
 
     def _watch(self, persisted: int) -> None:
-        """Show progress until all rows are committed or the rest has failed."""
-        assert self._lab is not None
-        told, quiet = 0.0, time.monotonic()
+        """Show progress until all rows are committed, the rest has failed, or nobody computes it any more."""
+        told, quiet, repairs = 0.0, time.monotonic(), 0
         with ProgressBar(self.total, persisted) as bar:
             while True:
-                found, before = self._lab.progress(self.run_id), persisted
+                found, before = self._progress(), persisted
                 trouble = found["reaper_error"]
                 try:
                     persisted = self.persisted()
                 except Unreachable as error:  # the reaper tries again, and so do we
                     trouble = str(error)
                 bar.show(max(found["computed"], persisted), persisted)
-                idle = not found["running"] and not found["waiting"]
+                idle = not found["running"] and (not found["waiting"] or found["halted"])
                 if persisted >= self.total or (idle and persisted + found["failed"] >= self.total):
+                    break
+                if found["cancelled"] and idle and not self._staged():
                     break
                 if trouble and time.monotonic() - told > _SILENCE_SECONDS:
                     told = time.monotonic()
                     tell(f"\nthe store cannot be written; trying again: {trouble}")
                 if not idle or trouble or persisted > before:
-                    quiet = time.monotonic()
-                elif time.monotonic() - quiet > _SILENCE_SECONDS:
-                    self._refuse_lost(persisted, found["failed"])
-                    quiet = time.monotonic()
+                    quiet, repairs = time.monotonic(), repairs if persisted == before else 0
+                elif time.monotonic() - quiet > (1.0 if found["halted"] else _SILENCE_SECONDS) and not self._staged():
+                    quiet, repairs = time.monotonic(), repairs + 1
+                    self._repair(persisted, found["failed"], repairs)
                 time.sleep(_POLL_SECONDS)
-        if persisted < self.total:
-            raise RunFailed(self.run_id, found["failures"])
+        if found["cancelled"] and persisted < self.total:
+            tell(f"run {self.run_id} was cancelled: {persisted:,} of {self.total:,} backtests are in the store")
+        elif persisted < self.total:
+            raise RunFailed(self.run_id, [_sentence(failure) for failure in found["failures"]])
 
-    def _refuse_lost(self, persisted: int, failed: int) -> None:
-        """Raise where results are neither in the store nor on their way to it."""
+    def _progress(self) -> dict[str, Any]:
         assert self._lab is not None
-        if self._lab.staged(self.run_id) == 0 and self.persisted() == persisted:
-            lost = self.total - persisted - failed
+        return self._lab.progress(self.run_id)
+
+    def _staged(self) -> int:
+        """Return how many of its backtests wait in Redis, 1 where Redis cannot be asked: it may come back."""
+        assert self._lab is not None
+        try:
+            return self._lab.staged(self.run_id)
+        except Unreachable:
+            return 1
+
+    def _repair(self, persisted: int, failed: int, repairs: int) -> None:
+        """Stage anew what Redis has lost (a flush, a restart) and compute what is missing.
+
+        Raises
+        ------
+        RunFailed
+            It was lost again and again, or this process does not know the run's inputs.
+        """
+        lost = self.total - persisted - failed
+        if self._resume is None or repairs > _REPAIRS:
             raise RunFailed(self.run_id, [f"{lost} results were lost on their way to the store (was Redis flushed?)"])
+        tell(f"\nRedis has lost {lost:,} backtests of run {self.run_id} or what they need; computing them again")
+        try:
+            self._resume()
+        except Unreachable as error:
+            tell(f"not yet: {error}")
+
+    def cancel(self) -> int:
+        """Give out no further chunk. What is computed already stays and goes into the store.
+
+        Returns
+        -------
+        int
+            Backtests that are not computed; submitting the run again computes them.
+        """
+        return int(self._require_lab()._ask("orb_cancel", run_id=self.run_id))
+
+    def retry_failed(self) -> int:
+        """Compute the chunks that were set aside once more; return how many backtests they hold."""
+        return int(self._require_lab()._ask("orb_retry", run_id=self.run_id))
+
+    def _require_lab(self) -> Lab:
+        if self._lab is None or self._lab.closed:
+            raise BadInput(f"run {self.run_id}", "no lab computes it", "submit it to an orb.Lab()")
+        return self._lab
 
     def status(self) -> dict[str, Any]:
-        """Return ``total, computed, staged, persisted, failed`` backtests, and what failed."""
+        """Return where the run stands, in backtests.
+
+        Returns
+        -------
+        dict
+            ``state`` as in ``Lab.runs``; ``total``; ``waiting, running, staged, persisted, failed``; ``computed`` are
+            staged or persisted; ``per_second`` (of one slot computing) and ``seconds_left`` (None while nothing is
+            known); ``staged_bytes`` of all runs, ``held_back``: chunks wait for the store to catch up; ``failures``:
+            dicts of ``first, rows, error, traceback``; ``reaper_error``: why the store cannot be written.
+        """
         persisted = self.persisted()
-        found = {"known": False} if self._lab is None or self._lab.closed else self._lab.progress(self.run_id)
+        attached = self._lab is not None and not self._lab.closed
+        found: dict[str, Any] = self._progress() if attached else {"known": False}
         computed = max(int(found.get("computed", 0)), persisted)
+        seconds, left = float(found.get("seconds", 0.0)), self.total - computed
+        rate = computed / seconds if seconds else None
         return {
             "run_id": self.run_id,
+            "state": state_of(persisted, self.total, found),
             "total": self.total,
+            "waiting": int(found.get("waiting", 0)),
+            "running": int(found.get("running", 0)),
             "computed": computed,
             "staged": computed - persisted,
             "persisted": persisted,
             "failed": int(found.get("failed", 0)),
-            "failures": found.get("failures", []),
+            "per_second": rate,
+            "seconds_left": left / (rate * self._slots()) if rate and attached else None,
+            "staged_bytes": int(found.get("staged_bytes", 0)),
+            "held_back": bool(found.get("held_back", False)),
+            "failures": list(found.get("failures", [])),
             "reaper_error": found.get("reaper_error", ""),
         }
+
+    def _slots(self) -> int:
+        assert self._lab is not None
+        return self._lab.slots()
+
+    def _repr_html_(self) -> str:
+        """Show where the run stands as a small table, as of now."""
+        found = self.status()
+        names = ("state", "waiting", "running", "staged", "persisted", "failed", "reaper_error")
+        shown = {name: found[name] for name in names if found[name]}
+        shown |= {f"failure {i + 1}": _sentence(failure) for i, failure in enumerate(found["failures"][:3])}
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(_word(value))}</td></tr>"
+            for name, value in shown.items()
+        )
+        title = f"run {self.run_id}: {found['persisted']:,} of {self.total:,} backtests in {self._store.where}"
+        return f"<table><caption>{escape(title)}</caption>{rows}</table>"
 
     def results(self, order_by: str = "backtest_id", limit: int | None = None, **options: Any) -> Any:
         """Return rows of the run as a DataFrame with the columns of schema.RESULTS.
@@ -215,6 +306,30 @@ class Run:
             message = f"run {self.run_id} is unfinished: {persisted:,} of {self.total:,} backtests are in the store"
             warnings.warn(message, stacklevel=3)
         return rows
+
+
+def state_of(persisted: int, total: int, report: Mapping[str, Any]) -> str:
+    """Return a run's state in one word, from the ledger and from what the scheduler reports of it."""
+    if persisted >= total:
+        return "complete"
+    if report.get("running"):
+        return "running"
+    if report.get("cancelled"):
+        return "cancelled"
+    if report.get("waiting"):
+        return "waiting"
+    if report.get("failed"):
+        return "failed"
+    return "running" if report.get("computed", 0) > persisted else "unfinished"
+
+
+def _sentence(failure: Mapping[str, Any]) -> str:
+    first, rows = failure["first"], failure["rows"]
+    return f"backtests {first} to {first + rows - 1}: {failure['error']}"
+
+
+def _word(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def runs() -> Any:

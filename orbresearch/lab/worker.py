@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from orbresearch.analysis.performance import compute_rows
+from orbresearch.errors import Full
 from orbresearch.grid import Points, read_points
 from orbresearch.inputs import Input
 from orbresearch.lab.services import Services, worker_services
@@ -19,6 +21,9 @@ from orbresearch.sessions.series import Series, read_series
 
 _SERIES_KEPT = 8  # per worker process: a year of one-second prices takes about 70 MB
 _INPUTS_KEPT = 16
+_FULL_SECONDS = 600.0  # that a computed chunk waits for room in Redis
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def compute_chunk(uuid: str, run_id: str, chunk: tuple[int, int, int, int]) -> d
     Returns
     -------
     dict
-        ``rows``, and ``seconds`` of computing.
+        ``rows``, ``seconds`` of computing, and ``bytes`` of results staged.
     """
     from orbresearch import staging
 
@@ -93,8 +98,25 @@ def compute_chunk(uuid: str, run_id: str, chunk: tuple[int, int, int, int]) -> d
     batch = compute_rows(run_id, item, spec.grid, spec.rules, piece)
     seconds = time.perf_counter() - start
     payload = staging.encode_batch(batch.replace_schema_metadata({b"seconds": str(round(seconds, 6)).encode()}))
-    staging.complete_chunk(worker_services().staging, uuid, run_id, piece.first, piece.rows, payload)
-    return {"rows": piece.rows, "seconds": seconds}
+    _stage(uuid, run_id, piece, payload)
+    return {"rows": piece.rows, "seconds": seconds, "bytes": len(payload)}
+
+
+def _stage(uuid: str, run_id: str, piece: Chunk, payload: bytes) -> None:
+    """Stage a chunk's results; while Redis is full, wait for the reaper to make room."""
+    from orbresearch import staging
+
+    end, pause = time.monotonic() + _FULL_SECONDS, 0.1
+    while True:
+        try:
+            staging.complete_chunk(worker_services().staging, uuid, run_id, piece.first, piece.rows, payload)
+            return
+        except Full:
+            if time.monotonic() > end:
+                raise
+            log.warning("Redis is full; chunk %d of run %s waits for the reaper", piece.first, run_id)
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
 
 
 def call_with_services(function: Callable[..., Any], *args: Any) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from orbresearch.errors import BadInput, Unreachable
+from orbresearch.errors import BadInput, Full, Unreachable
 from orbresearch.settings import RedisSettings
 from orbresearch.staging import keys
 from orbresearch.staging.embedded import OLDEST
@@ -134,7 +134,7 @@ def _explain(error: Exception, where: str) -> Unreachable:
     said = (str(error) or type(error).__name__).strip().splitlines()[0]
     for words, (reason, fix) in _EXPLAINED.items():
         if words in said.lower():
-            return Unreachable("Redis", where, reason, fix)
+            return (Full if "maxmemory" in words else Unreachable)("Redis", where, reason, fix)
     refused = isinstance(error, ResponseError)
     return Unreachable("Redis", where, said, "look at the server's log" if refused else _LOOK)
 

@@ -225,3 +225,11 @@ def _check_columns(what: str, names: Sequence[str], known: Sequence[str] = schem
         if name not in known:
             raise BadInput(what, f"there is no column {name!r}", f"columns are {', '.join(known)}")
     return names
+
+
+def persisted_rows(store: Store) -> dict[str, int]:
+    """Return how many backtests of each run the ledger holds; runs without any are missing."""
+    table = store.tables.chunks
+    query = sa.select(table.c.run_id, sa.func.sum(table.c.row_count)).group_by(table.c.run_id)
+    with reading(store) as connection:
+        return {str(run_id): int(rows) for run_id, rows in connection.execute(query)}

@@ -12,7 +12,7 @@ import pytest
 
 import orbresearch as orb
 from orbresearch import plan as planning
-from orbresearch.errors import BadInput, RunFailed, Unreachable
+from orbresearch.errors import BadInput, Unreachable
 from tests.lab.conftest import GRID
 
 pytestmark = pytest.mark.usefixtures("lab_home")
@@ -103,25 +103,37 @@ def test_a_killed_worker_loses_nothing(lab, monkeypatch):
     same(run.results(), orb.run_grid(sessions, grid, 300))
 
 
-def test_inputs_that_redis_lost_fail_the_chunks_and_a_new_submission_goes_on(lab):
+def test_inputs_that_redis_lost_are_staged_anew(lab, capfd):
     sessions = orb.synthetic_sessions(33, seed=13)
-    run = lab.submit(sessions, GRID, range_duration=300).wait()
-    other = lab.submit(sessions, orb.ParameterGrid(0.5, 1, 0, 1), range_duration=300).wait()
-    assert run.complete
-    assert other.complete
-    lab.client.run(_forget_inputs)
-    lab._services.staging.ticks.flushdb()
+    assert lab.submit(sessions, GRID, range_duration=300).wait().complete
     monkey = orb.ParameterGrid([0.5, 0.7], 1, 0, 1)
-    lab.stage = lambda *_: 0  # as if Redis were flushed between staging and computing
-    try:
-        lost = lab.submit(sessions, monkey, range_duration=300)
-        with pytest.raises(RunFailed, match="not in Redis"):
-            lost.wait()
-    finally:
-        del lab.stage
-    lab.client.run(_forget_inputs)
-    again = lab.submit(sessions, monkey, range_duration=300).wait()
-    same(again.results(), orb.run_grid(sessions, monkey, 300))
+    with pytest.MonkeyPatch.context() as patch:
+        flush_after(patch, lab, lab._services.staging.ticks.flushdb)
+        run = lab.submit(sessions, monkey, range_duration=300)
+    same(run.wait().results(), orb.run_grid(sessions, monkey, 300))
+    assert f"Redis has lost 2 backtests of run {run.run_id} or what they need" in capfd.readouterr().out
+
+
+def test_a_redis_that_lost_everything_costs_work_and_no_result(lab):
+    sessions, grid = orb.synthetic_sessions(31, seed=14), orb.ParameterGrid([0.5, 0.7], [1, 2], 0, [1, 2])
+    with pytest.MonkeyPatch.context() as patch:
+        flush_after(patch, lab, lab._services.staging.books.flushall)
+        run = lab.submit(sessions, grid, range_duration=[300, 600])
+    same(run.wait().results(), orb.run_grid(sessions, grid, [300, 600]))
+    assert lab.staged(run.run_id) == 0
+
+
+def flush_after(patch, lab, flush) -> None:
+    """Empty Redis after the next run was staged and before a chunk is given out."""
+    give_out = lab._ask
+
+    def ask(operation, **arguments):
+        if operation == "orb_feed":
+            flush()
+            lab.client.run(_forget_inputs)
+        return give_out(operation, **arguments)
+
+    patch.setattr(lab, "_ask", ask)
 
 
 def _forget_inputs() -> None:
@@ -268,7 +280,7 @@ def test_too_few_sessions_have_no_best_and_say_why(lab):
     assert len(run.best(min_sessions=1)) == 20
 
 
-def test_results_that_redis_lost_end_the_waiting_and_a_new_submission_completes(lab, monkeypatch):
+def test_results_that_redis_lost_are_computed_again(lab, monkeypatch):
     sessions = orb.synthetic_sessions(35, seed=19)
     lab.lifecycle_result_data()
     token_holder = lab._services.staging, lab._services.store.uuid
@@ -281,10 +293,7 @@ def test_results_that_redis_lost_end_the_waiting_and_a_new_submission_completes(
         time.sleep(0.05)
     lab._services.staging.books.flushdb()
     monkeypatch.setattr("orbresearch.lab.run._SILENCE_SECONDS", 1.0)
-    with pytest.raises(RunFailed, match="lost on their way"):
-        run.wait()
-    again = lab.submit(sessions, GRID, range_duration=300).wait()
-    same(again.results(), orb.run_grid(sessions, GRID, 300))
+    same(run.wait().results(), orb.run_grid(sessions, GRID, 300))
 
 
 def test_a_stretch_that_was_submitted_does_not_pass_for_the_whole(lab, lab_home):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import orbresearch as orb
+from orbresearch.errors import BadInput
 from orbresearch.lab.display import recompute, under_other_path
 from tests.sources import market
 
@@ -89,3 +90,9 @@ def test_backtests_on_bars_without_a_limit_are_shown_under_the_other_path_too(la
     found = under_other_path(rows, bars)
     other = orb.run_grid(bars.other_path(), grid, 300, rules)
     assert found["profit_other_path"].tolist() == other["backtest_profit"].tolist()
+
+
+def test_a_list_too_long_for_the_store_is_refused_before_any_work(lab, sessions, points):
+    many = orb.ParameterList(pd.DataFrame([next(iter(points))] * 200_001))
+    with pytest.raises(BadInput, match=r"ParameterList: 200,001 sets; .* submit it in parts"):
+        lab.submit(sessions, many, range_duration=300)
