@@ -54,17 +54,18 @@ class MySQLServer:
         }
         return StoreSettings(**{**facts, **changes})  # type: ignore[arg-type]
 
-    def connect(self, database: str | None = None) -> pymysql.Connection:
+    def connect(self, database: str | None = None, **changes: object) -> pymysql.Connection:
         """Return a plain driver connection, as another tool would have one."""
-        return pymysql.connect(
-            host=self.host,
-            port=self.port,
-            user=self.username,
-            password=self.password.encode(),
-            database=database,
-            charset="utf8mb4",
-            autocommit=True,
-        )
+        facts: dict[str, object] = {
+            "host": self.host,
+            "port": self.port,
+            "user": self.username,
+            "password": self.password.encode(),
+            "database": database,
+            "charset": "utf8mb4",
+            "autocommit": True,
+        }
+        return pymysql.connect(**{**facts, **changes})  # type: ignore[call-overload]
 
     def run(self, sql: str, database: str | None = None) -> tuple[tuple[object, ...], ...]:
         """Run one statement as another tool would; return its rows."""
@@ -193,6 +194,7 @@ def _command(program: str, folder: Path, server: MySQLServer) -> list[str]:
         "--bind-address=127.0.0.1",
         f"--port={server.port}",
         "--skip-name-resolve",
+        "--local-infile=1",
         *own,
         *_as_root(),
     ]

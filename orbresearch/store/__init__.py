@@ -3,8 +3,10 @@
 connection   ``open_store``: connects, creates what is missing, refuses tables of another shape
 tables       the tables and the view, built from :mod:`orbresearch.schema`
 shape        what an existing database holds, compared with what it should
-writer       ``register_run``, ``persist_chunk``: a chunk's rows and its ledger row in one transaction
-literals     a batch as tuples (SQLite) or as SQL text (MySQL)
+writer       ``register_run``, ``persist_chunk``, ``persist_chunks``: rows and their ledger row in one transaction
+bulk         rows into the table: loaded from memory where the server allows it, else inserted
+literals     a batch as tuples (SQLite), as SQL text or as the lines of LOAD DATA (MySQL)
+loadlocal    connections that give a server no file but the rows it was offered
 records      one run's facts, between Python values and columns
 reader       DataFrames and dicts; ``fetch`` for one's own SQL
 failures     what the drivers say, as errors that name the remedy

@@ -12,12 +12,18 @@ from orbresearch.settings import StoreSettings
 
 _DUPLICATES = {1062, 1586, 1555, 2067}  # ER_DUP_ENTRY(_WITH_KEY_NAME), SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE
 
+FILE_ASKED = 2027  # the drivers' number for a packet that makes no sense; ours for a file that nobody offered
+
+#: What servers and proxies say where LOAD DATA LOCAL is switched off, forbidden to the account, or unknown.
+LOAD_REFUSALS = {1045, 1047, 1148, 1227, 1235, 2068, 3948, 4166}
+
 _MYSQL_FIXES = {
     1040: "it has too many connections: close some, or raise max_connections",
     1044: "CREATE DATABASE {database}; GRANT ALL ON {database}.* TO '{username}';",
     1045: "check DB_USERNAME and DB_PASSWORD",
     1049: "CREATE DATABASE {database};",
     1142: "GRANT ALL ON {database}.* TO '{username}';",
+    1153: "raise max_allowed_packet there to 16 MB",
     1205: "another process holds a lock for long: try again when it is done",
     1213: "two processes wrote the same rows: try again",
     1698: "check DB_USERNAME and DB_PASSWORD",
@@ -25,6 +31,7 @@ _MYSQL_FIXES = {
     2006: "the connection was lost: try again",
     2013: "the connection was lost: try again",
     2026: "the server offers no TLS: enable it there, or unset DB_TLS",
+    FILE_ASKED: "check DB_ENDPOINT and who answers there: an honest server does not do that",
 }
 _SQLITE_FIXES = {
     5: "another process has been writing for long: try again when it is done",

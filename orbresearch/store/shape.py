@@ -23,12 +23,12 @@ def find_missing(connection: sa.Connection, tables: Tables, settings: StoreSetti
         One that is there has another shape, or was written by another version of the tables.
     """
     present, views = _list_names(connection, [*(table.name for table in tables.all), tables.view])
-    for table in tables.all:
+    for table in (tables.info, tables.results, tables.runs, tables.chunks):
         wrong = "is a view" if table.name in views else _difference(connection, table) if table.name in present else ""
         if wrong:
             raise _wrong_table(table.name, wrong, settings)
-    if tables.info.name in present:
-        _check_version(connection, tables, settings)
+        if table is tables.info and table.name in present:
+            _check_version(connection, tables, settings)  # says more than the first difference in shape would
     wrong = "is a table, not a view" if tables.view in present else ""
     if tables.view in views:
         wrong = _view_difference(connection, tables)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
 
-from orbresearch import schema
 from orbresearch.errors import Corrupt
+from orbresearch.store.bulk import LoadRefused, insert_mysql, insert_sqlite, load_mysql
 from orbresearch.store.connection import Store, utc_now, writing
 from orbresearch.store.failures import is_duplicate, reason_of
-from orbresearch.store.literals import check_batch, to_sql, to_tuples
+from orbresearch.store.literals import check_batch, in_key_order
 from orbresearch.store.records import encode_run
 
-ROWS_PER_STATEMENT = 2000  # at most 1.3 MB of text: below every server's max_allowed_packet, and the fastest measured
+log = logging.getLogger(__name__)
 
 
 def register_run(store: Store, record: Mapping[str, object]) -> bool:
@@ -61,8 +65,40 @@ def persist_chunk(store: Store, run_id: str, first: int, batch: pa.RecordBatch) 
     Unreachable
         The database failed. Nothing is written.
     """
-    what = f"chunk {first} of run {run_id}"
-    check_batch(batch, run_id, what)
+    return persist_chunks(store, [(run_id, first, batch)])[0]
+
+
+def persist_chunks(store: Store, chunks: Iterable[tuple[str, int, pa.RecordBatch]]) -> list[int]:
+    """Write several chunks, each ``(run_id, first, batch)``, in one transaction: all of them or none.
+
+    Small chunks go in faster together than one by one. Returns what :func:`persist_chunk` would for each, in the order
+    given. After ``Corrupt``, which may not know whose rows are at fault, the sound ones can be written one by one.
+    """
+    checked = sorted(map(_check, chunks, itertools.count()), key=lambda chunk: chunk.key)
+    try:
+        written = _persist(store, checked)
+    except LoadRefused as refusal:
+        _insert_from_now_on(store, str(refusal))
+        written = _persist(store, checked)
+    return [written[place] for place in range(len(checked))]
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A checked chunk, its rows in key order."""
+
+    place: int  # among those given
+    entry: Mapping[str, Any]  # row of the ledger
+    batch: pa.RecordBatch
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.entry["run_id"], self.entry["first"]
+
+
+def _check(chunk: tuple[str, int, pa.RecordBatch], place: int) -> _Chunk:
+    run_id, first, batch = chunk
+    check_batch(batch, run_id, f"chunk {first} of run {run_id}")
     seconds = (batch.schema.metadata or {}).get(b"seconds")
     entry = {
         "run_id": run_id,
@@ -71,11 +107,17 @@ def persist_chunk(store: Store, run_id: str, first: int, batch: pa.RecordBatch) 
         "persisted_at": utc_now(),
         "duration": None if seconds is None else float(seconds),
     }
-    with writing(store) as connection:
-        if not _insert_new(connection, store.tables.chunks, entry):
-            return 0
-        _insert_rows(connection, store, batch, what)
-    return int(batch.num_rows)
+    return _Chunk(place, entry, in_key_order(batch))
+
+
+def _persist(store: Store, chunks: Sequence[_Chunk]) -> dict[int, int]:
+    """Write the ledger's rows, then the rows of the chunks that were not in it; return how many of each."""
+    with writing(store, rows=True) as connection:
+        new = [chunk for chunk in chunks if _insert_new(connection, store.tables.chunks, chunk.entry)]
+        if any(chunk.batch.num_rows for chunk in new):
+            names = " or ".join(f"chunk {first} of run {run_id}" for run_id, first in (chunk.key for chunk in new))
+            _insert_rows(connection, store, [chunk.batch for chunk in new], names)
+    return dict.fromkeys((chunk.place for chunk in chunks), 0) | {chunk.place: chunk.batch.num_rows for chunk in new}
 
 
 def _insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> bool:
@@ -89,27 +131,29 @@ def _insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, ob
     return True
 
 
-def _insert_rows(connection: sa.Connection, store: Store, batch: pa.RecordBatch, what: str) -> None:
-    insert = store.tables.results.insert()
-    statement = str(insert.compile(dialect=connection.dialect, column_keys=schema.RESULTS.names))
-    head = statement.partition(" VALUES ")[0] + " VALUES "
-    fill = _fill_mysql if store.settings.is_mysql else _fill_sqlite
+def _insert_rows(connection: sa.Connection, store: Store, batches: Sequence[pa.RecordBatch], what: str) -> None:
+    """Write rows the fastest way that this connection knows; all of them, and without a warning, or raise."""
+    table, expected = store.tables.results, sum(batch.num_rows for batch in batches)
     try:
-        written = fill(connection, head, batch) if batch.num_rows else 0
+        if not store.settings.is_mysql:
+            written = insert_sqlite(connection, table, batches)
+        elif connection.engine is store.loading.engine:
+            written = load_mysql(connection, table, batches, what)
+        else:
+            written = insert_mysql(connection, table, batches, what)
     except (IntegrityError, DataError) as error:
         raise Corrupt(what, reason_of(error)) from None
-    if written != batch.num_rows:
-        raise Corrupt(what, f"{written} of {batch.num_rows} rows written")
+    if written != expected:
+        raise Corrupt(what, f"{written} of {expected} rows written")
 
 
-def _fill_sqlite(connection: sa.Connection, head: str, batch: pa.RecordBatch) -> int:
-    marks = ", ".join("?" * batch.num_columns)
-    return connection.exec_driver_sql(f"{head}({marks})", to_tuples(batch)).rowcount
-
-
-def _fill_mysql(connection: sa.Connection, head: str, batch: pa.RecordBatch) -> int:
-    rows, literal = 0, {"no_parameters": True}
-    for start in range(0, batch.num_rows, ROWS_PER_STATEMENT):
-        text = head + ",".join(to_sql(batch.slice(start, ROWS_PER_STATEMENT)))
-        rows += connection.exec_driver_sql(text, execution_options=literal).rowcount
-    return rows
+def _insert_from_now_on(store: Store, refusal: str) -> None:
+    store.loading.refusal = refusal
+    log.warning(
+        "rows go to %s by INSERT, which takes longer than LOAD DATA LOCAL INFILE: %s; where that is merely switched "
+        "off, an administrator allows it by SET GLOBAL local_infile = 1",
+        store.where,
+        refusal,
+    )
+    if store.loading.engine is not None:
+        store.loading.engine.dispose()

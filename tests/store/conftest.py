@@ -20,6 +20,14 @@ def mysql_settings(server: MySQLServer) -> Iterator[StoreSettings]:
 
 
 @pytest.fixture
+def refusing_settings(server: MySQLServer, mysql_settings: StoreSettings) -> Iterator[StoreSettings]:
+    """An empty database of a server that refuses LOAD DATA LOCAL, as MySQL 8 does unless told otherwise."""
+    server.run("SET GLOBAL local_infile = 0")
+    yield mysql_settings
+    server.run("SET GLOBAL local_infile = 1")
+
+
+@pytest.fixture
 def sqlite_settings(tmp_path: Path) -> StoreSettings:
     return StoreSettings(tmp_path / "the results.sqlite")
 

@@ -161,6 +161,16 @@ def test_tables_of_a_later_version_are_refused(settings: StoreSettings) -> None:
     assert "version 99" in refuse(settings, WrongTable)
 
 
+def test_tables_of_an_earlier_version_are_refused_before_their_shape_is_looked_at(settings: StoreSettings) -> None:
+    close_store(open_store(settings))
+    run_sql(settings, "UPDATE store_info SET schema_version = 0", "ALTER TABLE runs DROP COLUMN chunk_size")
+    message = refuse(settings, WrongTable)
+    assert "tables are of version 0; this orbresearch writes version 1" in message
+    assert "install the orbresearch that wrote them" in message
+    assert ("DB_TABLE" if settings.is_mysql else "ORB_HOME") in message
+    assert refuse(settings, WrongTable, create=False) == message
+
+
 def test_two_results_tables_in_one_database_have_a_ledger_each(settings: StoreSettings) -> None:
     one, two = open_store(settings), open_store(replace(settings, table="mine"))
     persist_chunk(one, RUN, 0, make_batch())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import signal
 from collections.abc import Callable
@@ -9,17 +10,30 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orbresearch import schema
 from orbresearch.errors import BadInput, Corrupt, Unreachable
+from orbresearch.settings import StoreSettings
+from orbresearch.store import writer
 from orbresearch.store.connection import Store, close_store, open_store
 from orbresearch.store.reader import persisted_chunks, read_results, read_run
-from orbresearch.store.writer import persist_chunk, register_run
+from orbresearch.store.writer import persist_chunk, persist_chunks, register_run
 from tests.store.rows import OTHER, RUN, make_batch, make_record, run_sql, start_python
 
 FLOATS = [field.name for field in schema.RESULTS if pa.types.is_floating(field.type)]
 OPTIONAL = [field.name for field in schema.RESULTS if field.nullable]
 EXTREMES = [0.0, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 0.1 + 0.2, -1 / 3, 1e16, 123456789.12345679]
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("mysql", marks=pytest.mark.mysql), pytest.param("refusing", marks=pytest.mark.mysql)]
+)
+def settings(request: pytest.FixtureRequest) -> StoreSettings:
+    """An empty database of either kind, and one whose server lets no rows be loaded."""
+    found: StoreSettings = request.getfixturevalue(f"{request.param}_settings")
+    return found
 
 
 def any_floats(n: int) -> np.ndarray:
@@ -68,11 +82,55 @@ def test_a_missing_value_is_null_for_other_tools(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "ticker",
-    ["BRK.B", "it's", 'qu"ote', "back\\slash\\", "100%s", "'); DROP TABLE results; --", "日経225", "a\nb\tc", ":x"],
+    [
+        "BRK.B",
+        "",
+        " x ",
+        r"\N",
+        "NULL",
+        "\\N\t",
+        "a\0b",
+        "a\r\nb",
+        "😀" * 32,
+        "y" * 32,
+        "it's",
+        'qu"ote',
+        "back\\slash\\",
+        "100%s",
+        "'); DROP TABLE results; --",
+        "日経225",
+        "a\nb\tc",
+        ":x",
+    ],
 )
 def test_a_ticker_is_stored_as_it_is(store: Store, ticker: str) -> None:
     persist_chunk(store, RUN, 0, make_batch(ticker=ticker))
     assert read_results(store, RUN)["ticker"].tolist() == [ticker] * 5
+
+
+counter = itertools.count()
+
+
+@given(
+    floats=st.lists(
+        st.floats(allow_infinity=False, allow_nan=False)
+        | st.floats(-2.3e-308, 2.3e-308)  # among them subnormal ones
+        | st.sampled_from([*EXTREMES, -0.0, -1.7976931348623157e308]),
+        min_size=1,
+        max_size=20,
+    ),
+    ticker=st.text(st.characters(exclude_categories=["Cs"]), max_size=32) | st.text("\\\t\n'\"N,;% \r\0", max_size=32),
+)
+def test_any_float_and_any_ticker_come_back(store: Store, floats: list[float], ticker: str) -> None:
+    run_id, n = f"{next(counter):016x}", len(floats)
+    values = np.array(floats)
+    batch = make_batch(run_id, n=n, ticker=ticker, backtest_profit=values, sharpe_ratio=values[::-1])
+    assert persist_chunk(store, run_id, 0, batch) == n
+    found = read_results(store, run_id)
+    assert found["ticker"].tolist() == [ticker] * n
+    positive = values + 0.0  # no -0.0
+    np.testing.assert_array_equal(found["backtest_profit"].to_numpy().view(np.int64), positive.view(np.int64))
+    np.testing.assert_array_equal(found["sharpe_ratio"].to_numpy()[::-1].view(np.int64), positive.view(np.int64))
 
 
 def test_rows_arrive_in_many_statements_but_one_transaction(store: Store) -> None:
@@ -96,6 +154,42 @@ def test_the_ledger_tells_chunks_and_runs_apart(store: Store) -> None:
     assert persisted_chunks(store, RUN) == {0: 5, 10: 3}
     assert persisted_chunks(store, OTHER) == {0: 2}
     assert persisted_chunks(store, "0" * 16) == {}
+
+
+def test_rows_go_in_in_the_order_of_their_key(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    insert = writer._insert_rows
+
+    def look(connection: object, store: Store, batches: list[pa.RecordBatch], what: str) -> None:
+        for batch in batches:
+            seen.extend(batch["backtest_id"].to_pylist())
+        insert(connection, store, batches, what)
+
+    monkeypatch.setattr(writer, "_insert_rows", look)
+    chunks = [(RUN, first, make_batch(first=first, n=100)) for first in (0, 100)]
+    shuffled = [(run, first, batch.take(np.random.default_rng(first).permutation(100))) for run, first, batch in chunks]
+    assert persist_chunks(store, shuffled[::-1]) == [100, 100]
+    assert seen[-200:] == [f"{RUN}-{index:010d}" for index in range(200)]  # where loading is refused, the second try
+    expected = pa.Table.from_batches([batch for _, _, batch in chunks]).to_pandas()
+    pd.testing.assert_frame_equal(read_results(store, RUN), expected, check_exact=True)
+
+
+def test_several_chunks_are_written_together_and_each_once(store: Store) -> None:
+    persist_chunk(store, RUN, 5, make_batch(first=5))
+    chunks = [(RUN, 5, make_batch(first=5)), (OTHER, 0, make_batch(OTHER, n=3)), (RUN, 0, make_batch())]
+    assert persist_chunks(store, [*chunks, chunks[-1], (RUN, 10, make_batch(n=0))]) == [0, 3, 5, 0, 0]
+    assert persisted_chunks(store, RUN) == {0: 5, 5: 5, 10: 0}
+    assert persisted_chunks(store, OTHER) == {0: 3}
+    assert count_rows(store) == 13
+    assert persist_chunks(store, []) == []
+
+
+@pytest.mark.parametrize("damaged", [make_batch(ticker="x" * 33, first=5), make_batch(first=4)])
+def test_of_several_chunks_one_that_is_damaged_keeps_all_out(store: Store, damaged: pa.RecordBatch) -> None:
+    with pytest.raises(Corrupt, match=f"chunk 5 of run {RUN}"):
+        persist_chunks(store, [(RUN, 0, make_batch()), (RUN, 5, damaged)])
+    assert persisted_chunks(store, RUN) == {}
+    assert count_rows(store) == 0
 
 
 def test_a_chunk_that_kept_no_row_is_in_the_ledger(store: Store) -> None:
@@ -146,6 +240,7 @@ def test_a_row_of_another_chunk_leaves_nothing(store: Store) -> None:
         (lambda: make_batch(OTHER), "column run_id holds other runs"),
         (lambda: make_batch(backtest_id=[f"{OTHER}-{k:010d}" for k in range(5)]), "column backtest_id holds others"),
         (lambda: make_batch(backtest_id=[f"{RUN}-{k:09d}" for k in range(5)]), "column backtest_id holds others"),
+        (lambda: make_batch(backtest_id=[f"{RUN}-{k:010d}\n" for k in range(5)]), "28|more than 27|holds others"),
         (lambda: make_batch().select(["run_id", "ticker"]), "not those of schema.RESULTS"),
     ],
 )
@@ -156,6 +251,12 @@ def test_rows_that_no_table_holds_are_refused_whole(
         persist_chunk(store, RUN, 0, batch())
     assert persisted_chunks(store, RUN) == {}
     assert count_rows(store) == 0
+
+
+@pytest.mark.parametrize("run_id", ["", "0123456789abcde\t", "run.1", "rün"])
+def test_what_is_no_run_id_is_refused(store: Store, run_id: str) -> None:
+    with pytest.raises(Corrupt, match="is no run id"):
+        persist_chunk(store, run_id, 0, make_batch(run_id))
 
 
 def test_a_store_that_fails_says_so_and_keeps_nothing(store: Store) -> None:
