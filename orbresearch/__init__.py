@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from orbresearch.analysis.performance import run_grid
     from orbresearch.errors import OrbError
     from orbresearch.grid import ParameterGrid, ParameterList, frange, seed_grid
+    from orbresearch.lab.archive import open_run, runs, select
     from orbresearch.lab.display import display
     from orbresearch.lab.lab import Lab, lifecycle_result_data
-    from orbresearch.lab.run import Run, open_run, runs, select
+    from orbresearch.lab.results import results, results_pages
+    from orbresearch.lab.run import Run
     from orbresearch.plan import make_plan
     from orbresearch.rules import Rules
     from orbresearch.sessions.dataset import Sessions, compress_time_series
@@ -50,13 +52,15 @@ _HOMES = {
     "frange": "grid",
     "lifecycle_result_data": "lab.lab",
     "load_sessions": "sources.load",
-    "open_run": "lab.run",
+    "open_run": "lab.archive",
     "make_plan": "plan",
     "organize_opening_range_data": "sessions.ranges",
+    "results": "lab.results",
+    "results_pages": "lab.results",
     "run_backtest": "analysis.backtests",
     "run_grid": "analysis.performance",
-    "runs": "lab.run",
-    "select": "lab.run",
+    "runs": "lab.archive",
+    "select": "lab.archive",
     "seed_grid": "grid",
     "synthetic_sessions": "sources.synthetic",
 }
@@ -78,6 +82,8 @@ __all__ = [
     "make_plan",
     "open_run",
     "organize_opening_range_data",
+    "results",
+    "results_pages",
     "run_backtest",
     "run_grid",
     "runs",

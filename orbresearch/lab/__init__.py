@@ -11,6 +11,9 @@ services  Redis and the store of one process
 begin     before a run: stages what is missing, registers the run, compares the books with the ledger
 reaper    moves results from Redis into the store
 run       one run, with or without a lab: progress, results, best rows
+status    where a run stands, in words
+results   rows of any runs, whole or page by page
+archive   what the store knows without a lab: its runs, one of them, a query of one's own
 progress  what a person sees of a run while it goes on
 display   pictures of stored backtests
 preload   in every worker process of a local cluster: leaves Ctrl-C to whoever waits

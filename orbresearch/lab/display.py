@@ -84,7 +84,7 @@ def under_other_path(rows: Any, sessions: Sessions) -> Any:
 
 def _facts(run_id: str) -> Any:
     """Return a run's row of the table ``runs``."""
-    from orbresearch.lab.run import open_run
+    from orbresearch.lab.archive import open_run
 
     return open_run(run_id).facts()
 

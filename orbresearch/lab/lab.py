@@ -16,8 +16,9 @@ from orbresearch.lab import begin, cluster
 from orbresearch.lab.plugin import CHUNK_SECONDS, MAIN, NAME, PRIORITY, STAGED_BYTES, FeederPlugin
 from orbresearch.lab.progress import tell
 from orbresearch.lab.reaper import lifecycle
-from orbresearch.lab.run import Run, state_of
+from orbresearch.lab.run import Run
 from orbresearch.lab.services import Services, open_services
+from orbresearch.lab.status import state_of
 from orbresearch.lab.worker import call_with_services, describe_services, encode_spec, warm_up
 from orbresearch.plan import Plan, make_plan
 from orbresearch.rules import Rules
@@ -316,13 +317,13 @@ class Lab:
             As ``orb.runs()``, and ``state``: complete, running, waiting, failed, cancelled, or unfinished where nobody
             computes it; ``persisted`` and ``failed`` backtests.
         """
-        from orbresearch.store.reader import persisted_rows, read_runs
+        from orbresearch.store.reader import read_runs, read_totals
 
         self._require_open()
         found, feeds = read_runs(self.store), self._ask("orb_progress", run_id=None)
-        ledger = persisted_rows(self.store)
+        ledger = read_totals(self.store)
         reports = [feeds.get(run_id, {}) for run_id in found["run_id"]]
-        persisted = [ledger.get(run_id, 0) for run_id in found["run_id"]]
+        persisted = [ledger[run_id][0] for run_id in found["run_id"]]
         rows = zip(persisted, found["backtests"], reports, strict=True)
         found["state"] = [state_of(done, int(total), report) for done, total, report in rows]
         found["persisted"], found["failed"] = persisted, [int(report.get("failed", 0)) for report in reports]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from html import escape
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from orbresearch.errors import BadInput, RunFailed, Unreachable
 from orbresearch.lab.progress import ProgressBar, tell
+from orbresearch.lab.results import mark, say_unfinished
+from orbresearch.lab.status import sentence, show_status, state_of
 from orbresearch.rules import Rules
-from orbresearch.settings import read_settings
 
 if TYPE_CHECKING:
     from orbresearch.lab.lab import Lab
@@ -141,7 +141,7 @@ class Run:
         if found["cancelled"] and persisted < self.total:
             tell(f"run {self.run_id} was cancelled: {persisted:,} of {self.total:,} backtests are in the store")
         elif persisted < self.total:
-            raise RunFailed(self.run_id, [_sentence(failure) for failure in found["failures"]])
+            raise RunFailed(self.run_id, [sentence(failure) for failure in found["failures"]])
 
     def _progress(self) -> dict[str, Any]:
         assert self._lab is not None
@@ -232,18 +232,11 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Show where the run stands as a small table, as of now."""
-        found = self.status()
-        names = ("state", "waiting", "running", "staged", "persisted", "failed", "reaper_error")
-        shown = {name: found[name] for name in names if found[name]}
-        shown |= {f"failure {i + 1}": _sentence(failure) for i, failure in enumerate(found["failures"][:3])}
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(_word(value))}</td></tr>"
-            for name, value in shown.items()
-        )
-        title = f"run {self.run_id}: {found['persisted']:,} of {self.total:,} backtests in {self._store.where}"
-        return f"<table><caption>{escape(title)}</caption>{rows}</table>"
+        return show_status(self.status(), self._store.where)
 
-    def results(self, order_by: str = "backtest_id", limit: int | None = None, **options: Any) -> Any:
+    def results(
+        self, order_by: str = "backtest_id", limit: int | None = None, *, arrow: bool = False, **options: Any
+    ) -> Any:
         """Return rows of the run as a DataFrame with the columns of schema.RESULTS.
 
         Parameters
@@ -252,18 +245,23 @@ class Run:
             A column; numbers come highest first, undefined last.
         limit : int, optional
             None: all.
+        arrow : bool
+            Return a pyarrow.Table.
         **options
-            ``descending``, ``columns``: as in ``store.read_results``.
+            ``ticker``, ``where``, ``columns``, ``descending``, ``resolved``: as in :func:`orbresearch.results`.
 
         Returns
         -------
-        DataFrame
+        DataFrame or pyarrow.Table
             ``attrs["complete"]`` tells whether every backtest of the run is in the store; where not, a warning says so.
         """
-        from orbresearch.store.reader import read_results
+        from orbresearch.store.query import make_query
+        from orbresearch.store.reader import read_rows, to_frame
 
-        rows = read_results(self._store, self.run_id, order_by=order_by, limit=limit, **options)
-        return self._mark(rows)
+        unfinished = self._unfinished()
+        query = make_query(self._store.tables.results, self.run_id, order_by=order_by, limit=limit, **options)
+        rows = read_rows(self._store, query)
+        return mark(rows if arrow else to_frame(rows), unfinished)
 
     def best(self, n: int = 20, *, by: str = "sharpe_ratio", min_sessions: int = 30, unresolved: bool = False) -> Any:
         """Return the best backtests: strategy.md, "Best".
@@ -281,9 +279,9 @@ class Run:
         """
         from orbresearch.store.reader import read_best
 
-        found = self._mark(
-            read_best(self._store, self.run_id, n, by=by, min_sessions=min_sessions, unresolved=unresolved)
-        )
+        unfinished = self._unfinished()
+        found = read_best(self._store, self.run_id, n, by=by, min_sessions=min_sessions, unresolved=unresolved)
+        mark(found, unfinished)
         if len(found) == 0 and found.attrs["complete"]:
             kind = "backtest" if unresolved else "resolved backtest"
             warnings.warn(f"none is best: no {kind} traded in {min_sessions} sessions (min_sessions=)", stacklevel=2)
@@ -296,101 +294,9 @@ class Run:
         """
         from orbresearch.store.reader import read_ranking
 
-        return self._mark(read_ranking(self._store, self.run_id, n))
+        unfinished = self._unfinished()
+        return mark(read_ranking(self._store, self.run_id, n), unfinished)
 
-    def _mark(self, rows: Any) -> Any:
-        """Say whether the rows come from a complete run."""
-        persisted = self.persisted()
-        rows.attrs["complete"] = persisted >= self.total
-        if persisted < self.total:
-            message = f"run {self.run_id} is unfinished: {persisted:,} of {self.total:,} backtests are in the store"
-            warnings.warn(message, stacklevel=3)
-        return rows
-
-
-def state_of(persisted: int, total: int, report: Mapping[str, Any]) -> str:
-    """Return a run's state in one word, from the ledger and from what the scheduler reports of it."""
-    if persisted >= total:
-        return "complete"
-    if report.get("running"):
-        return "running"
-    if report.get("cancelled"):
-        return "cancelled"
-    if report.get("waiting"):
-        return "waiting"
-    if report.get("failed"):
-        return "failed"
-    return "running" if report.get("computed", 0) > persisted else "unfinished"
-
-
-def _sentence(failure: Mapping[str, Any]) -> str:
-    first, rows = failure["first"], failure["rows"]
-    return f"backtests {first} to {first + rows - 1}: {failure['error']}"
-
-
-def _word(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def runs() -> Any:
-    """Return what the store knows of every run, newest first, as a DataFrame.
-
-    Raises
-    ------
-    BadInput
-        There is no store yet.
-    """
-    from orbresearch.store.connection import close_store, open_store
-    from orbresearch.store.reader import read_runs
-
-    store = open_store(read_settings().store, create=False)
-    try:
-        return read_runs(store)
-    finally:
-        close_store(store)
-
-
-def open_run(run_id: str) -> Run:
-    """Return a run of the store, without a lab.
-
-    Raises
-    ------
-    BadInput
-        There is no such run; the message names the latest.
-    """
-    from orbresearch.store.connection import open_store
-    from orbresearch.store.reader import read_run, read_runs
-
-    store = open_store(read_settings().store, create=False)
-    found = read_run(store, str(run_id))
-    if found is None:
-        known = ", ".join(read_runs(store)["run_id"].head(5)) or "none"
-        raise BadInput("run_id", f"{run_id!r} is not in {store.where}", f"the latest runs there are {known}")
-    return Run(str(run_id), int(str(found["backtests"])), store)
-
-
-def select(sql: str, params: Mapping[str, object] | None = None) -> Any:
-    """Run a query of one's own against the results database; nothing can be written with it.
-
-    Parameters
-    ----------
-    sql : str
-        One SELECT; ``:name`` stands for ``params["name"]``.
-    params : mapping, optional
-
-    Returns
-    -------
-    DataFrame
-
-    Examples
-    --------
-    >>> select("SELECT tickers, backtests FROM runs WHERE sessions > :least", {"least": 100})  # doctest: +SKIP
-    """
-    from orbresearch.store.connection import close_store, open_store
-    from orbresearch.store.reader import fetch
-
-    store = open_store(read_settings().store, create=False)
-    try:
-        return fetch(store, sql, params)
-    finally:
-        close_store(store)
+    def _unfinished(self) -> list[str]:
+        """Return what to say of a run that is not complete: ask before reading its rows, which may grow meanwhile."""
+        return say_unfinished({self.run_id: (self.persisted(), self.total)})

@@ -8,6 +8,8 @@ bulk         rows into the table: loaded from memory where the server allows it,
 literals     a batch as tuples (SQLite), as SQL text or as the lines of LOAD DATA (MySQL)
 loadlocal    connections that give a server no file but the rows it was offered
 records      one run's facts, between Python values and columns
+query      one query for rows of results, from what a person asks
+blocks     a query's rows as Arrow, block by block
 reader       DataFrames and dicts; ``fetch`` for one's own SQL
 failures     what the drivers say, as errors that name the remedy
 

@@ -1,9 +1,10 @@
-"""Reading results: DataFrames with the same columns, types and order on both dialects, also when empty."""
+"""Reading results: tables with the same columns, types and order on both dialects, also when empty."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,13 +14,21 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from orbresearch import schema
 from orbresearch.errors import BadInput
+from orbresearch.store.blocks import read_table
 from orbresearch.store.connection import Store, reading
 from orbresearch.store.failures import reason_of
+from orbresearch.store.query import MOST_ROWS, NUMBERS, Query, check_columns, count_of, make_query
 from orbresearch.store.records import decode_run
 from orbresearch.store.tables import MIN_SESSIONS
 
-_TEXTS = {field.name for field in schema.RESULTS if pa.types.is_string(field.type)}
-_RANKING = ("ticker", "range_duration", *schema.PARAMETERS)
+_RANKING = (
+    "backtest_profit",
+    "win_rate_percent",
+    "average_holding_period",
+    "ticker",
+    "range_duration",
+    *schema.PARAMETERS,
+)
 
 
 def persisted_chunks(store: Store, run_id: str) -> dict[int, int]:
@@ -31,42 +40,63 @@ def persisted_chunks(store: Store, run_id: str) -> dict[int, int]:
         return {int(index): int(rows) for index, rows in connection.execute(query)}
 
 
-def read_results(
-    store: Store,
-    run_id: str,
-    *,
-    order_by: str = "backtest_id",
-    descending: bool | None = None,
-    limit: int | None = None,
-    columns: Sequence[str] | None = None,
-) -> pd.DataFrame:
-    """Return one run's rows.
+def read_totals(store: Store) -> dict[str, tuple[int, int, str]]:
+    """Return of every run, newest first: rows persisted (the ledger's word), backtests, tickers (comma-separated)."""
+    runs, chunks = store.tables.runs.c, store.tables.chunks.c
+    listed = sa.select(runs.run_id, runs.backtests, runs.tickers).order_by(runs.created_at.desc(), runs.run_id)
+    counted = sa.select(chunks.run_id, sa.func.sum(chunks.row_count)).group_by(chunks.run_id)
+    with reading(store) as connection:
+        rows = {run_id: int(count) for run_id, count in connection.execute(counted)}
+        found = connection.execute(listed).fetchall()
+    return {run_id: (rows.get(run_id, 0), int(total), tickers) for run_id, total, tickers in found}
+
+
+def read_results(store: Store, run_id: str | Iterable[str] | None = None, **options: Any) -> pd.DataFrame:
+    """Return the rows of a run, of several or (None) of all.
 
     Parameters
     ----------
     store : Store
-    run_id : str
-    order_by : str
-        A column. Missing values come last, ties in the order of ``backtest_id``.
-    descending : bool, optional
-        Default: True for numbers, False for ids and tickers.
-    limit : int, optional
-        At most so many rows.
-    columns : sequence of str, optional
-        Only these, in this order. Default: all of :data:`orbresearch.schema.RESULTS`.
+    run_id : str or iterable of str, optional
+    **options
+        As :func:`orbresearch.store.query.make_query` takes them.
 
     Raises
     ------
     BadInput
-        An unknown column or a negative limit.
+        See there.
     """
-    _check_columns("order_by", [order_by])
-    names = _check_columns("columns", schema.RESULTS.names if columns is None else columns)
-    rows = store.tables.results.c
-    falling = order_by not in _TEXTS if descending is None else descending
-    query = sa.select(*(rows[name] for name in names)).where(rows.run_id == run_id)
-    query = query.order_by(*_order(store.tables.results, order_by, falling))
-    return _read(store, _limited(query, "limit", limit), _types(names))
+    return to_frame(read_rows(store, make_query(store.tables.results, run_id, **options)))
+
+
+def read_rows(store: Store, query: Query) -> pa.Table:
+    """Return all rows that a query asks for, typed as :data:`orbresearch.schema.RESULTS`; undefined is null."""
+    tables, left = [query.shape.empty_table()], query.limit
+    for part in query.parts():
+        tables.append(read_table(store, part.statement(left), query.shape))
+        left = None if left is None else left - tables[-1].num_rows
+    return pa.concat_tables(tables)
+
+
+def read_pages(store: Store, query: Query, rows: int) -> Iterator[pa.Table]:
+    """Yield what :func:`read_rows` returns, ``rows`` rows at a time and no others in memory; only the last has fewer.
+
+    Each page is a query of its own for what follows the last row seen. Nothing is held open in between, and rows stored
+    meanwhile neither shift nor repeat any.
+    """
+    held = query.shape.empty_table()
+    for table in _walk(store, query, rows):
+        held = pa.concat_tables([held, table])
+        if held.num_rows >= rows:
+            yield held.slice(0, rows)
+            held = held.slice(rows)
+    if held.num_rows:
+        yield held
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Return a table as a DataFrame; null is NaN."""
+    return table.to_pandas(date_as_object=False)
 
 
 def read_best(
@@ -88,16 +118,10 @@ def read_best(
     BadInput
         ``by`` is no number column, or ``n`` is negative.
     """
-    numbers = [name for name in schema.RESULTS.names if name not in _TEXTS]
-    _check_columns("by", [by], numbers)
-    rows = store.tables.results.c
-    query = sa.select(*(rows[name] for name in schema.RESULTS.names)).where(
-        rows.run_id == run_id, rows.sessions_traded >= int(min_sessions), rows[by].is_not(None)
-    )
-    query = query if unresolved else query.where(rows.resolved == 1)
-    return _read(
-        store, _limited(query.order_by(*_order(store.tables.results, by, True)), "n", n), _types(schema.RESULTS.names)
-    )
+    check_columns("by", [by], NUMBERS)
+    resolved, limit = None if unresolved else True, count_of("n", n)
+    where = {by: (-math.inf, math.inf), "sessions_traded": (int(min_sessions), None)}
+    return read_results(store, run_id, where=where, order_by=by, descending=True, resolved=resolved, limit=limit)
 
 
 def read_ranking(store: Store, run_id: str, n: int) -> pd.DataFrame:
@@ -108,15 +132,14 @@ def read_ranking(store: Store, run_id: str, n: int) -> pd.DataFrame:
     """
     rows = store.tables.results.c
     rate = ((rows.stop_distance / rows.backtest_profit) * rows.stop_count_limit).label("risk_adjusted_win_rate")
-    shown = (rows.backtest_profit, rows.win_rate_percent, rows.average_holding_period)
     query = (
-        sa.select(rows.backtest_id, rate, *shown, *(rows[name] for name in _RANKING))
+        sa.select(rows.backtest_id, rate, *(rows[name] for name in _RANKING))
         .where(rows.run_id == run_id, rows.win_rate_percent > 0)
         .order_by(rate.desc(), rows.backtest_id)
+        .limit(count_of("n", n))
     )
-    types = _types(["backtest_id", *(column.name for column in shown), *_RANKING])
-    first = {"backtest_id": types.pop("backtest_id"), "risk_adjusted_win_rate": pa.float64()}
-    return _read(store, _limited(query, "n", n), {**first, **types})
+    first = [schema.RESULTS.field("backtest_id"), pa.field("risk_adjusted_win_rate", pa.float64())]
+    return to_frame(read_table(store, query, pa.schema([*first, *map(schema.RESULTS.field, _RANKING)])))
 
 
 def read_backtest(store: Store, backtest_id: str) -> dict[str, object]:
@@ -176,23 +199,24 @@ def fetch(store: Store, sql: str, params: Mapping[str, object] | None = None) ->
             raise BadInput("query", reason_of(error), f"give one SELECT for {store.dialect}") from None
 
 
+def _walk(store: Store, query: Query, rows: int) -> Iterator[pa.Table]:
+    """Yield the rows of a query in their order, at most ``rows`` of them by one SELECT."""
+    left = MOST_ROWS if query.limit is None else query.limit
+    for part in query.keyed().parts():
+        after, full = None, True
+        while full and left:
+            table = read_table(store, part.statement(wanted := min(rows, left), after), part.shape)
+            yield table.select(query.names)
+            left, full = left - table.num_rows, table.num_rows == wanted
+            after = tuple(table[name][-1].as_py() for name in (query.order_by, "backtest_id")) if full else None
+
+
 def _read_runs(store: Store, condition: sa.ColumnElement[bool]) -> pd.DataFrame:
     runs = store.tables.runs
     query = sa.select(runs).where(condition).order_by(runs.c.created_at.desc(), runs.c.run_id)
-    return _read(store, query, {column.name: _arrow_type(column) for column in runs.columns})
-
-
-def _read(store: Store, query: sa.Select[Any], types: Mapping[str, pa.DataType]) -> pd.DataFrame:
-    """Return the query's rows with exactly these column types; NULL is NaN."""
-    with reading(store) as connection:
-        rows = connection.execute(query).fetchall()
-    columns: Iterable[Sequence[object]] = zip(*rows, strict=True) if rows else ([] for _ in types)
-    arrays = [pa.array(column, kind) for column, kind in zip(columns, types.values(), strict=True)]
-    return pa.Table.from_arrays(arrays, names=list(types)).to_pandas(date_as_object=False)
-
-
-def _types(names: Iterable[str]) -> dict[str, pa.DataType]:
-    return {name: schema.RESULTS.field(name).type for name in names}
+    return to_frame(
+        read_table(store, query, pa.schema([(column.name, _arrow_type(column)) for column in runs.columns]))
+    )
 
 
 def _arrow_type(column: sa.Column[Any]) -> pa.DataType:
@@ -203,33 +227,3 @@ def _arrow_type(column: sa.Column[Any]) -> pa.DataType:
     if isinstance(column.type, sa.Integer):
         return pa.int64()
     return pa.float64() if isinstance(column.type, sa.Double) else pa.string()
-
-
-def _order(table: sa.Table, by: str, falling: bool) -> list[sa.ColumnElement[Any]]:
-    """Return an ORDER BY that puts NULL last on both dialects and leaves no tie open."""
-    key = table.c[by]
-    terms: list[sa.ColumnElement[Any]] = [key.desc() if falling else key.asc()]
-    if key.nullable:
-        terms.insert(0, key.is_(None))
-    return terms if by == "backtest_id" else [*terms, table.c.backtest_id.asc()]
-
-
-def _limited(query: sa.Select[Any], what: str, limit: int | None) -> sa.Select[Any]:
-    if limit is not None and limit < 0:
-        raise BadInput(what, f"{limit} is negative", "give a number of rows")
-    return query.limit(None if limit is None else int(limit))
-
-
-def _check_columns(what: str, names: Sequence[str], known: Sequence[str] = schema.RESULTS.names) -> Sequence[str]:
-    for name in names:
-        if name not in known:
-            raise BadInput(what, f"there is no column {name!r}", f"columns are {', '.join(known)}")
-    return names
-
-
-def persisted_rows(store: Store) -> dict[str, int]:
-    """Return how many backtests of each run the ledger holds; runs without any are missing."""
-    table = store.tables.chunks
-    query = sa.select(table.c.run_id, sa.func.sum(table.c.row_count)).group_by(table.c.run_id)
-    with reading(store) as connection:
-        return {str(run_id): int(rows) for run_id, rows in connection.execute(query)}
