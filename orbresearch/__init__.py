@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orbresearch.errors import OrbError
     from orbresearch.grid import ParameterGrid, ParameterList, frange, seed_grid
     from orbresearch.lab.archive import open_run, runs, select
-    from orbresearch.lab.display import display
+    from orbresearch.lab.display import display, trade_stats
     from orbresearch.lab.lab import Lab, lifecycle_result_data
     from orbresearch.lab.results import results, results_pages
     from orbresearch.lab.run import Run
@@ -63,6 +63,7 @@ _HOMES = {
     "select": "lab.archive",
     "seed_grid": "grid",
     "synthetic_sessions": "sources.synthetic",
+    "trade_stats": "lab.display",
 }
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "seed_grid",
     "select",
     "synthetic_sessions",
+    "trade_stats",
 ]
 
 

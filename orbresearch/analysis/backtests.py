@@ -53,6 +53,41 @@ class Backtest:
         title = ", ".join(self.title.splitlines())
         return f"Backtest({title}: {len(self.trades)} trades, profit {self.stats['backtest_profit']:.2f})"
 
+    def trade_stats(self) -> dict[str, dict[str, Any]]:
+        """Return what happened on each session, as plain JSON values: strategy.md, "trade_stats".
+
+        Returns
+        -------
+        dict
+            Session date -> numbered trades from "1" on, each with ``top, to, d, tcp, p, hp, tc`` (price and UTC epoch
+            second opened, direction, closing price, net profit, holding seconds, second closed), and the session's
+            ``st, tt, ahp, snp``: stops and trades triggered, average holding period (None without a trade), sum of net
+            profits. Every tradable session is there, those without a trade too.
+        """
+        found: dict[str, dict[str, Any]] = {str(day.date()): {} for day in self.daily.index}
+        for trade in self.trades.itertuples():
+            day = found[str(trade.session.date())]
+            day[str(len(day) + 1)] = {
+                "top": trade.entry_price,
+                "to": int(trade.entry_time.timestamp()),
+                "d": "long" if trade.side > 0 else "short",
+                "tcp": trade.exit_price,
+                "p": trade.profit,
+                "hp": int(trade.holding_seconds),
+                "tc": int(trade.exit_time.timestamp()),
+            }
+        stopped = self.trades["session"][self.trades["exit_reason"] == "stop"].value_counts()
+        for day, net in self.daily.items():
+            made = list(found[str(day.date())].values())
+            held = sum(trade["hp"] for trade in made)
+            found[str(day.date())] |= {
+                "st": int(stopped.get(day, 0)),
+                "tt": len(made),
+                "ahp": held * 1_000_000 // len(made) / 1e6 if made else None,
+                "snp": float(net),
+            }
+        return found
+
     def plot(self) -> Picture:
         """Return the cumulative profit against the price change: see ``pictures.equity``."""
         from orbresearch.analysis.pictures import equity

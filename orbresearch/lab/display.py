@@ -55,6 +55,22 @@ def recompute(backtest_id: str) -> Backtest:
     return backtest_of(run_id, item, grid, rules, Chunk(index, 1, 0, point))
 
 
+def trade_stats(backtest_id: str) -> dict[str, dict[str, Any]]:
+    """Return what a stored backtest did on each session, computed again, exactly.
+
+    Parameters
+    ----------
+    backtest_id : str
+        As in ``run.best().backtest_id``.
+
+    Returns
+    -------
+    dict
+        As :meth:`orbresearch.Backtest.trade_stats`.
+    """
+    return recompute(backtest_id).trade_stats()
+
+
 def under_other_path(rows: Any, sessions: Sessions) -> Any:
     """Return profit and Sharpe ratio of backtests on bars when each bar's extremes come in the other order.
 

@@ -1,5 +1,6 @@
 """run_backtest and run_grid: trades, days and columns say the same, in any chunks, in the order of the grid."""
 
+import json
 import math
 
 import numpy as np
@@ -288,3 +289,23 @@ def test_a_backtest_says_its_rules():
 
 def test_a_title_names_no_rule_that_is_the_default():
     assert "side" not in run_backtest(PRICES, 300, **POINT).title
+
+
+def test_trade_stats_tell_every_session_in_the_users_words():
+    one = run_backtest(PRICES, 300, 0.2, 2, 30, 0.5)
+    found = one.trade_stats()
+    assert json.loads(json.dumps(found)) == found
+    assert list(found) == [str(day.date()) for day in one.daily.index]
+    trades = [trade for day in found.values() for name, trade in day.items() if name.isdigit()]
+    assert [trade["top"] for trade in trades] == one.trades["entry_price"].tolist()
+    assert [trade["tcp"] for trade in trades] == one.trades["exit_price"].tolist()
+    assert [trade["d"] == "long" for trade in trades] == (one.trades["side"] > 0).tolist()
+    assert [trade["tc"] - trade["to"] for trade in trades] == [trade["hp"] for trade in trades]
+    assert sum(trade["p"] for trade in trades) == pytest.approx(one.stats["backtest_profit"], abs=1e-9)
+    for day in found.values():
+        made = [trade for name, trade in day.items() if name.isdigit()]
+        assert day["tt"] == len(made)
+        assert day["snp"] == pytest.approx(sum(trade["p"] for trade in made), abs=1e-9)
+        assert day["ahp"] == (pytest.approx(sum(t["hp"] for t in made) / len(made), abs=1e-6) if made else None)
+    assert sum(day["st"] for day in found.values()) == one.stats["stops"]
+    assert trades

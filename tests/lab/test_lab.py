@@ -309,3 +309,12 @@ def test_a_stretch_that_was_submitted_does_not_pass_for_the_whole(lab, lab_home)
 def test_sessions_under_another_name_are_refused(lab, sessions):
     with pytest.raises(BadInput, match="'A' names the sessions of 'SYNTHETIC'"):
         lab.submit({"A": sessions}, GRID)
+
+
+def test_trade_stats_of_a_stored_backtest_are_made_again_exactly(lab, lab_home):
+    sessions = orb.synthetic_sessions(9, seed=41)
+    row = lab.submit(sessions, GRID, range_duration=300).wait().results().iloc[7]
+    point = {name: row[name] for name in orb.schema.PARAMETERS}
+    found = orb.trade_stats(row.backtest_id)
+    assert found == orb.run_backtest(sessions, 300, **point).trade_stats()
+    assert sum(day["tt"] for day in found.values()) == row["trades"]
