@@ -34,6 +34,7 @@ CHUNK_SECONDS = 900.0  # after which a chunk is taken for stuck
 _CHUNKS_PER_SLOT = 2  # under way or waiting at a worker
 _BACKOFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 _FAILURES_KEPT = 100
+_UNKNOWN = (-1, -1)  # input and point of a chunk staged before this scheduler's time: submit its run again
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Feed:
     run_id: str
     store: str  # its uuid
     waiting: deque[Piece] = field(default_factory=deque)
+    pieces: dict[int, Piece] = field(default_factory=dict)  # every chunk given to this feed, by first backtest
     running: int = 0  # chunks
     running_rows: int = 0
     computed: int = 0  # backtests
@@ -146,7 +148,8 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         if old is not None and (old.ready or old.running):
             return
         waiting = deque((first, rows, at, point) for first, rows, at, point in chunks)
-        self.feeds[run_id] = Feed(run_id, store, waiting, computed=computed)
+        pieces = {chunk[0]: chunk for chunk in waiting} | (old.pieces if old is not None else {})
+        self.feeds[run_id] = Feed(run_id, store, waiting, pieces, computed=computed)
         if old is not None:  # what was tried before counts
             self.feeds[run_id].attempts = old.attempts
         self.turn.append(run_id)
@@ -182,11 +185,11 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         feed = self.feeds.get(run_id)
         if feed is None:
             return 0
-        chunks = list(feed.aside.values())
+        chunks = [chunk for chunk in feed.aside.values() if chunk[2:] != _UNKNOWN]
         feed.waiting.extend(chunks)
-        feed.aside.clear()
-        feed.failures.clear()
-        feed.attempts.clear()
+        for chunk in chunks:
+            del feed.aside[chunk[0]], feed.attempts[chunk[0]]
+        feed.failures = [failure for failure in feed.failures if failure["first"] in feed.aside]
         self.turn.append(run_id)
         self._pump()
         return sum(chunk[1] for chunk in chunks)
@@ -225,7 +228,8 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         self.staged_bytes = done["left_bytes"]
         for run_id, first, rows, reason in done["refused"]:
             if run_id in self.feeds:
-                self.feeds[run_id].fail((first, rows, -1, -1), reason)
+                feed = self.feeds[run_id]
+                feed.fail(feed.pieces.get(first, (first, rows, *_UNKNOWN)), reason)
         self._pump()
         if done["left"]:
             self.wake.set()

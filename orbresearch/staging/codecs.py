@@ -36,7 +36,8 @@ def decode_days(payload: bytes) -> npt.NDArray[Any]:
 def encode_batch(batch: pa.RecordBatch) -> bytes:
     """Encode one batch of results: a magic number, a digest, and a compressed Arrow IPC stream."""
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)  # Dask owns the cores
+    # lz4: a third of zstd's time for a quarter more bytes; Dask owns the cores
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
         writer.write_batch(batch)
     body: bytes = sink.getvalue().to_pybytes()
