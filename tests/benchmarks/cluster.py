@@ -133,7 +133,7 @@ def lab_workers() -> Iterator[tuple[Work, Work, Work]]:
 
     plan = make_plan(market(), nested_grid(POINTS), DURATION)
     quiet: Any = {"reap_seconds": NO_REAPER_SECONDS, "quiet": True}
-    with temporary_home(), redirect_stdout(StringIO()), orb.Lab(n_workers=WORKERS, **quiet) as lab:
+    with temporary_home(), redirect_stdout(StringIO()), orb.Lab(n_workers=WORKERS, staged_bytes=2**40, **quiet) as lab:
         services = open_services(lab.settings)
         try:
             yield lambda _: lab.submit_plan(plan), lambda _: _await_staged(lab, plan), lambda _: _discard(services)
