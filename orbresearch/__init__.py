@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from orbresearch.analysis.performance import run_grid
     from orbresearch.errors import OrbError
     from orbresearch.grid import ParameterGrid, ParameterList, frange, seed_grid
-    from orbresearch.lab.archive import open_run, runs, select
+    from orbresearch.lab.archive import lifecycle_result_data, open_run, runs, select
     from orbresearch.lab.display import display, trade_stats
-    from orbresearch.lab.lab import Lab, lifecycle_result_data
+    from orbresearch.lab.lab import Lab
     from orbresearch.lab.results import results, results_pages
     from orbresearch.lab.run import Run
     from orbresearch.plan import make_plan
@@ -50,7 +50,7 @@ _HOMES = {
     "compress_time_series": "sessions.dataset",
     "display": "lab.display",
     "frange": "grid",
-    "lifecycle_result_data": "lab.lab",
+    "lifecycle_result_data": "lab.archive",
     "load_sessions": "sources.load",
     "open_run": "lab.archive",
     "make_plan": "plan",

@@ -11,6 +11,46 @@ from orbresearch.schema import CLOSE, LIMIT, STOP
 
 
 @jit
+def write_trade(
+    trade: Any,
+    resting: bool,
+    side: int,
+    at: int,
+    entry: int,
+    stop: int,
+    limit: int,
+    second: int,
+    price: int,
+    reason: int,
+) -> None:
+    """Write a round trip.
+
+    Parameters
+    ----------
+    trade : TRADE record
+        Filled.
+    resting : bool
+        Whether a stop or limit fills at its level: not where the price jumped over it.
+    side, at, entry : int
+        +1 or -1; second and price of the entry, increments.
+    stop, limit : int
+        Distances, increments.
+    second, price, reason : int
+        Of the tick that ends it.
+    """
+    trade["side"] = side
+    trade["entry_time"] = at
+    trade["entry_price"] = entry
+    trade["exit_time"] = second
+    trade["exit_price"] = price
+    if resting and reason == LIMIT:
+        trade["exit_price"] = entry + side * limit
+    elif resting and reason == STOP:
+        trade["exit_price"] = entry - side * stop
+    trade["reason"] = reason
+
+
+@jit
 def simulate_session(
     ticks: Ticks, day: Any, terms: Terms, stops: Any, stop_count: int, cooloff: int, limits: Any, trades: Any
 ) -> int:
@@ -76,19 +116,8 @@ def simulate_session(
             if move <= -stop:
                 break
             j += 1
-        leave = price[j]
-        if terms.level and ticks.first_of_bar[j] == 0:
-            if reason == LIMIT:
-                leave = entry + side * limit
-            elif reason == STOP:
-                leave = entry - side * stop
-        trade = trades[count]
-        trade["side"] = side
-        trade["entry_time"] = at
-        trade["entry_price"] = entry
-        trade["exit_time"] = time[j]
-        trade["exit_price"] = leave
-        trade["reason"] = reason
+        resting = terms.level and ticks.first_of_bar[j] == 0
+        write_trade(trades[count], resting, side, at, entry, stop, limit, time[j], price[j], reason)
         count += 1
         if reason != STOP or terms.once:
             break

@@ -8,6 +8,7 @@ import numpy as np
 
 from orbresearch.kernels._jit import jit
 from orbresearch.kernels.arguments import Jumps, Links, Terms, limit_from, stop_from
+from orbresearch.kernels.backtest import write_trade
 from orbresearch.kernels.entry import first_entry, next_entry
 from orbresearch.kernels.scan import add_session
 from orbresearch.schema import CLOSE, LIMIT, NEVER, STOP
@@ -58,19 +59,9 @@ def hop_session(
         won = -1 if limit == NEVER else find_beyond(nodes, along, k, entry + side * limit, side)
         if 0 <= won <= j:
             j, reason = won, LIMIT
-        leave, stamp = np.int64(nodes[j]["price"]), np.int64(nodes[j]["stamp"])
-        if terms.level and stamp & 1 == 0:
-            if reason == LIMIT:
-                leave = entry + side * limit
-            elif reason == STOP:
-                leave = entry - side * stop
-        trade = trades[count]
-        trade["side"] = side
-        trade["entry_time"] = at
-        trade["entry_price"] = entry
-        trade["exit_time"] = stamp >> 1
-        trade["exit_price"] = leave
-        trade["reason"] = reason
+        stamp = np.int64(nodes[j]["stamp"])
+        resting, price = terms.level and stamp & 1 == 0, np.int64(nodes[j]["price"])
+        write_trade(trades[count], resting, side, at, entry, stop, limit, stamp >> 1, price, reason)
         count += 1
         if reason != STOP or terms.once or count >= stop_count:
             break

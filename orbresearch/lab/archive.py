@@ -1,4 +1,4 @@
-"""What the store knows, without a lab: its runs, one of them, a query of one's own."""
+"""What the store knows, without a lab: its runs, one of them, a query of one's own; and what is on its way there."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from orbresearch.errors import BadInput
+from orbresearch.lab.lab import open_labs
+from orbresearch.lab.reaper import lifecycle
 from orbresearch.lab.results import opened_store
 from orbresearch.lab.run import Run
+from orbresearch.lab.services import open_services
 from orbresearch.settings import read_settings
 
 
@@ -65,3 +68,23 @@ def select(sql: str, params: Mapping[str, object] | None = None) -> Any:
 
     with opened_store() as store:
         return fetch(store, sql, params)
+
+
+def lifecycle_result_data() -> dict[str, Any]:
+    """Move what is staged into the store: of this process's open lab, else of the Redis that the environment names.
+
+    Raises
+    ------
+    BadInput
+        There is neither.
+    """
+    for lab in list(open_labs):
+        return lab.lifecycle_result_data()
+    settings = read_settings()
+    if settings.redis.endpoint is None:
+        raise BadInput("lifecycle_result_data", "no lab is open and REDIS_ENDPOINT is not set", "open an orb.Lab()")
+    services = open_services(settings)
+    try:
+        return lifecycle(services)
+    finally:
+        services.close()

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from orbresearch import staging
+from orbresearch.lab.progress import tell
 from orbresearch.lab.services import Services
 from orbresearch.plan import Plan
 from orbresearch.rules import NANOS, Rules
 from orbresearch.schema import RESULTS_VERSION
 from orbresearch.sessions.dataset import Sessions
+
+if TYPE_CHECKING:
+    from orbresearch.store.connection import Store
 
 
 def missing_inputs(services: Services, sessions: list[str], ranges: list[str]) -> tuple[list[str], list[str]]:
@@ -139,3 +144,15 @@ def run_record(plan: Plan, sessions: Mapping[str, Sessions], version: str) -> di
         "results_version": RESULTS_VERSION,
         "orbresearch_version": version,
     }
+
+
+def tell_of_relatives(store: Store, plan: Plan) -> None:
+    """Say what is new about a run whose like was run before on other sessions."""
+    from orbresearch.store.reader import read_family
+
+    found = read_family(store, plan.family)
+    if len(found) == 0 or plan.run_id in set(found["run_id"]):
+        return
+    change = max(len(item.days) for item in plan.inputs) - int(found["sessions"].iloc[0])
+    word = f"{abs(change)} session{'s' if abs(change) != 1 else ''} {'added' if change > 0 else 'fewer'}"
+    tell(f"new run: {word if change else 'other prices'} since run {found['run_id'].iloc[0]}")

@@ -98,3 +98,19 @@ def connect_client(address: str) -> Any:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         fix = "check the address; `python -m orbresearch up` prints that of a running lab"
         raise Unreachable("Dask scheduler", address, reason, fix) from None
+
+
+def count_slots(client: Any) -> int:
+    """Return how many chunks the workers of a cluster compute at once."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return int(sum(worker["resources"].get(MAIN, 0) for worker in workers))
+
+
+def require_slots(client: Any, address: str) -> None:
+    """Refuse a cluster on which no backtest would ever run."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    if not workers:
+        raise Unreachable("Dask scheduler", address, "it has no workers", "start some")
+    if not count_slots(client):
+        wrong = f"none of its {len(workers)} workers has the resource {MAIN}"
+        raise BadInput("Lab(address=...)", wrong, f"start them with --resources {MAIN}=N and one thread more than N")

@@ -10,24 +10,24 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from orbresearch.errors import BadInput, OrbError, Unreachable
+from orbresearch.errors import BadInput, OrbError
 from orbresearch.grid import ParameterGrid, ParameterList, Points
 from orbresearch.lab import begin, cluster
-from orbresearch.lab.plugin import CHUNK_SECONDS, MAIN, NAME, PRIORITY, STAGED_BYTES, FeederPlugin
+from orbresearch.lab.plugin import CHUNK_SECONDS, NAME, PRIORITY, STAGED_BYTES, FeederPlugin
 from orbresearch.lab.progress import tell
 from orbresearch.lab.reaper import lifecycle
 from orbresearch.lab.run import Run
 from orbresearch.lab.services import Services, open_services
-from orbresearch.lab.status import state_of
+from orbresearch.lab.status import list_runs
 from orbresearch.lab.worker import call_with_services, describe_services, encode_spec, warm_up
 from orbresearch.plan import Plan, make_plan
 from orbresearch.rules import Rules
 from orbresearch.sessions.dataset import Sessions
-from orbresearch.settings import Settings, read_settings
+from orbresearch.settings import read_settings
 
 MOST_LISTED = 200_000  # parameter sets of a run's list: some 10 MB of JSON
 
-_open_labs: weakref.WeakSet[Lab] = weakref.WeakSet()
+open_labs: weakref.WeakSet[Lab] = weakref.WeakSet()
 
 
 class Lab:
@@ -86,7 +86,7 @@ class Lab:
             self._register(FeederPlugin(reap_seconds, staged_bytes, chunk_seconds))
             self._stack = stack.pop_all()
         self.closed = False
-        _open_labs.add(self)
+        open_labs.add(self)
         if not quiet:
             tell(self.describe())
 
@@ -117,21 +117,11 @@ class Lab:
         self.store = self._services.store if self._services else open_store(self.settings.store)
         if self._services is None:
             stack.callback(close_store, self.store)
-        self._require_slots(address)
+        cluster.require_slots(self.client, address)
         there = self.client.submit(call_with_services, describe_services, pure=False, priority=PRIORITY).result()
         if there["uuid"] != self.store.uuid:
             wrong = f"the cluster at {address} writes to {there['store']}, this process reads {self.store.where}"
             raise BadInput("Lab(address=...)", wrong, "set ORB_HOME or the DB_ variables as the cluster has them")
-
-    def _require_slots(self, address: str) -> None:
-        """Refuse a cluster on which no backtest would ever run."""
-        workers = self.client.scheduler_info(n_workers=-1)["workers"]
-        if not workers:
-            raise Unreachable("Dask scheduler", address, "it has no workers", "start some")
-        if not any(worker["resources"].get(MAIN) for worker in workers.values()):
-            wrong = f"none of its {len(workers)} workers has the resource {MAIN}"
-            fix = f"start them with --resources {MAIN}=N and one thread more than N"
-            raise BadInput("Lab(address=...)", wrong, fix)
 
     def _register(self, feeder: FeederPlugin) -> None:
         """Put the feeder into the scheduler, once, and warm up the workers in the background."""
@@ -168,7 +158,7 @@ class Lab:
         if self.closed:
             return
         self.closed = True
-        _open_labs.discard(self)
+        open_labs.discard(self)
         try:
             if self.cluster is not None:
                 self._save_staged()
@@ -268,7 +258,7 @@ class Lab:
             for sentence in item.quality.severe:
                 tell(f"severe: {ticker}: {sentence}")
         cached = {ticker: keep_sessions(self.settings.cached_data, item) for ticker, item in plan.sessions.items()}
-        self._tell_of_relatives(plan)
+        begin.tell_of_relatives(self.store, plan)
         record = begin.run_record(plan, cached, __version__)
         computed = self._begin(plan, record)
         known = f", {computed:,} of them known already" if computed else ""
@@ -317,29 +307,8 @@ class Lab:
             As ``orb.runs()``, and ``state``: complete, running, waiting, failed, cancelled, or unfinished where nobody
             computes it; ``persisted`` and ``failed`` backtests.
         """
-        from orbresearch.store.reader import read_runs, read_totals
-
         self._require_open()
-        found, feeds = read_runs(self.store), self._ask("orb_progress", run_id=None)
-        ledger = read_totals(self.store)
-        reports = [feeds.get(run_id, {}) for run_id in found["run_id"]]
-        persisted = [ledger[run_id][0] for run_id in found["run_id"]]
-        rows = zip(persisted, found["backtests"], reports, strict=True)
-        found["state"] = [state_of(done, int(total), report) for done, total, report in rows]
-        found["persisted"], found["failed"] = persisted, [int(report.get("failed", 0)) for report in reports]
-        return found
-
-    def _tell_of_relatives(self, plan: Plan) -> None:
-        """Say what is new about a run whose like was run before on other sessions."""
-        from orbresearch.store.reader import read_family
-
-        found = read_family(self.store, plan.family)
-        if len(found) == 0 or plan.run_id in set(found["run_id"]):
-            return
-        before, now = int(found["sessions"].iloc[0]), max(len(item.days) for item in plan.inputs)
-        change = now - before
-        word = f"{abs(change)} session{'s' if abs(change) != 1 else ''} {'added' if change > 0 else 'fewer'}"
-        tell(f"new run: {word if change else 'other prices'} since run {found['run_id'].iloc[0]}")
+        return list_runs(self.store, self._ask("orb_progress", run_id=None))
 
     def progress(self, run_id: str) -> dict[str, Any]:
         """Return where the cluster stands with a run: backtests computed and failed, failures, the reaper's trouble."""
@@ -352,8 +321,7 @@ class Lab:
 
     def slots(self) -> int:
         """Return how many chunks the cluster computes at once."""
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return max(1, int(sum(worker["resources"].get(MAIN, 0) for worker in workers)))
+        return max(1, cluster.count_slots(self.client))
 
     def staged(self, run_id: str) -> int:
         """Return how many backtests of a run wait in Redis."""
@@ -373,23 +341,3 @@ class Lab:
         """
         found: dict[str, Any] = self._call(lifecycle)
         return found
-
-
-def lifecycle_result_data() -> dict[str, Any]:
-    """Move what is staged into the store: of this process's open lab, else of the Redis that the environment names.
-
-    Raises
-    ------
-    BadInput
-        There is neither.
-    """
-    for lab in list(_open_labs):
-        return lab.lifecycle_result_data()
-    settings: Settings = read_settings()
-    if settings.redis.endpoint is None:
-        raise BadInput("lifecycle_result_data", "no lab is open and REDIS_ENDPOINT is not set", "open an orb.Lab()")
-    services = open_services(settings)
-    try:
-        return lifecycle(services)
-    finally:
-        services.close()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orbresearch.store.connection import Store
 
 
 def state_of(persisted: int, total: int, report: Mapping[str, Any]) -> str:
@@ -20,6 +23,19 @@ def state_of(persisted: int, total: int, report: Mapping[str, Any]) -> str:
     if report.get("failed"):
         return "failed"
     return "running" if report.get("computed", 0) > persisted else "unfinished"
+
+
+def list_runs(store: Store, feeds: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Return every run of a store, newest first, with its state: a DataFrame; ``feeds``: the scheduler's reports."""
+    from orbresearch.store.reader import read_runs, read_totals
+
+    found, ledger = read_runs(store), read_totals(store)
+    reports = [feeds.get(run_id, {}) for run_id in found["run_id"]]
+    persisted = [ledger[run_id][0] for run_id in found["run_id"]]
+    rows = zip(persisted, found["backtests"], reports, strict=True)
+    found["state"] = [state_of(done, int(total), report) for done, total, report in rows]
+    found["persisted"], found["failed"] = persisted, [int(report.get("failed", 0)) for report in reports]
+    return found
 
 
 def sentence(failure: Mapping[str, Any]) -> str:
