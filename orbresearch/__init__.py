@@ -5,6 +5,7 @@ How the data flow, folder by folder::
     sources    prices as found (files, DataFrames, a synthetic market), cached_data/
     sessions   the exchange calendar; observations, tick series, opening ranges, data quality
     grid rules plan   what to compute: parameters, rules, one run with its identity and its chunks
+    keep summary      what a run keeps of its backtests: every row, or the best and a summary of all
     kernels    the compiled backtests
     staging    Redis: inputs on their way to workers, results on their way to the store
     lab        Dask: the cluster, its feeder and reaper
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from orbresearch.analysis.performance import run_grid
     from orbresearch.errors import OrbError
     from orbresearch.grid import ParameterGrid, ParameterList, frange, seed_grid
+    from orbresearch.keep import Best
     from orbresearch.lab.archive import lifecycle_result_data, open_run, runs, select
     from orbresearch.lab.display import display, trade_stats
     from orbresearch.lab.lab import Lab
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Backtest": "analysis.backtests",
+    "Best": "keep",
     "Lab": "lab.lab",
     "OrbError": "errors",
     "ParameterGrid": "grid",
@@ -68,6 +71,7 @@ _HOMES = {
 
 __all__ = [
     "Backtest",
+    "Best",
     "Lab",
     "OrbError",
     "ParameterGrid",

@@ -96,7 +96,11 @@ class ParameterGrid:
 
     def points(self, start: int, stop: int) -> dict[str, Any]:
         """Return the parameters of points ``start`` to ``stop`` (half-open) as arrays, NaN for no limit."""
-        return {name: _array(name, getattr(self, name))[at] for name, at in self.indices(start, stop).items()}
+        return {name: self.axis(name)[at] for name, at in self.indices(start, stop).items()}
+
+    def axis(self, name: str) -> Any:
+        """Return a parameter's values in grid order as an array, NaN for no limit."""
+        return _array(name, getattr(self, name))
 
     def values(self, name: str) -> tuple[Any, ...]:
         """Return the different values of a parameter."""

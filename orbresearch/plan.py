@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid, ParameterList, Points
 from orbresearch.inputs import Input, check_distances, make_input, warn_of_fine_distances
+from orbresearch.keep import Keep
 from orbresearch.rules import Rules
 from orbresearch.schema import RESULTS_VERSION
 from orbresearch.sessions.dataset import Sessions
@@ -30,6 +31,10 @@ INDEX_DIGITS = 10
 MAX_TICKER = 32  # characters, of the column `ticker`
 MAX_CHUNK_ROWS = 100_000
 MAX_LIST_ROWS = 20_000  # of a parameter list, whose backtests share nothing
+SLOTS_SERVED = 100  # slots that one scheduler keeps busy with chunks of a second: `make bench ARGS="--only scale"`
+_GRID_PACE, _LIST_PACE = 250e6, 3e6  # sessions of backtests that a core computes in a second, about
+_CHUNKS_A_SLOT = 4  # at least, of a run: the last to finish keeps the others waiting
+_LEAST_SECONDS = 0.05  # of a chunk: less is not worth a task
 
 
 @dataclass(frozen=True)
@@ -111,23 +116,24 @@ def _digest(*parts: object) -> str:
     return content_hash(json.dumps([RESULTS_VERSION, *parts], sort_keys=True).encode())[:16]
 
 
-def backtest_ids(run_id: str, first: int, rows: int) -> Any:
-    """Return the ids of a run's backtests ``first`` to ``first + rows`` as a pyarrow string array.
+def backtest_ids(run_id: str, indexes: Any) -> Any:
+    """Return the ids of a run's backtests as a pyarrow string array.
 
     An id is the run's id and the index, fixed width, so that ids sort as the run does.
 
     Examples
     --------
-    >>> backtest_ids("0123456789abcdef", 9, 2).to_pylist()
+    >>> backtest_ids("0123456789abcdef", [9, 10]).to_pylist()
     ['0123456789abcdef-0000000009', '0123456789abcdef-0000000010']
     """
     import pyarrow as pa
 
     prefix = np.frombuffer(f"{run_id}-".encode(), np.uint8)
     width = len(prefix) + INDEX_DIGITS
+    left = np.asarray(indexes, np.int64)
+    rows = len(left)
     text = np.empty((rows, width), np.uint8)
     text[:, : len(prefix)] = prefix
-    left = np.arange(first, first + rows)
     for column in range(width - 1, len(prefix) - 1, -1):
         left, digit = np.divmod(left, 10)
         text[:, column] = digit + ord("0")
@@ -196,7 +202,7 @@ def make_plan(
     inputs = tuple(make_input(item, int(duration), grid, rules) for item in loaded.values() for duration in durations)
     _warn_of_spans(loaded, rules)
     warn_of_fine_distances(inputs, grid, rules)
-    return Plan(inputs, grid, rules, _chunk_rows(grid), loaded)
+    return Plan(inputs, grid, rules, block_rows(grid, MAX_CHUNK_ROWS), loaded)
 
 
 def _check_sessions(sessions: Any) -> dict[str, Sessions]:
@@ -215,12 +221,30 @@ def _check_sessions(sessions: Any) -> dict[str, Sessions]:
     return dict(loaded)
 
 
-def _chunk_rows(grid: Points) -> int:
-    """Return how many backtests a chunk holds: whole stop distances where they fit, because those share the most."""
+def block_rows(grid: Points, most: int) -> int:
+    """Return how many backtests to compute at once, at most so many: of a grid, whole stop distances where they fit.
+
+    Those share the most; the backtests of a list share nothing.
+    """
     if isinstance(grid, ParameterList):
-        return MAX_LIST_ROWS
+        return min(most, MAX_LIST_ROWS)
     block = prod(grid.shape[1:])
-    return MAX_CHUNK_ROWS // block * block if block <= MAX_CHUNK_ROWS else MAX_CHUNK_ROWS
+    return most // block * block if block <= most else most
+
+
+def fit_chunks(plan: Plan, slots: int, keep: Keep) -> Plan:
+    """Return the plan with chunks of a length that suits the cluster and what is kept.
+
+    Seconds of work each, so that a task costs the scheduler little beside what it does; the more of them compute at
+    once, the longer, because one scheduler serves them all. Short enough for every slot to get several, and no more
+    rows than the store takes at once where all are kept.
+    """
+    rate = _GRID_PACE if isinstance(plan.grid, ParameterGrid) else _LIST_PACE
+    per_second = rate / max(1, max(len(item.days) for item in plan.inputs))
+    most = per_second * max(1.0, slots / SLOTS_SERVED)
+    shared = max(len(plan) / (_CHUNKS_A_SLOT * slots), _LEAST_SECONDS * per_second)
+    rows = int(min(most, shared)) if keep != "all" else int(min(most, shared, plan.chunk_rows))
+    return replace(plan, chunk_rows=block_rows(plan.grid, max(1, rows)))
 
 
 def _warn_of_spans(loaded: Mapping[str, Sessions], rules: Rules) -> None:

@@ -117,6 +117,20 @@ SUMS = np.dtype(
     ]
 )
 
+#: What a summary counts of some backtests. A step is 1/CELL_STEPS; beyond CELL_CLIP steps a value counts as that many:
+#: the sums of a run's 10**10 backtests fit 63 bits.
+CELL_STEPS, CELL_CLIP = 1_000_000, 900_000_000
+CELL = np.dtype(
+    [
+        ("backtests", "<i8"),
+        ("return_steps", "<i8"),  # sum of backtest_return
+        ("return_max", "<f8"),
+        ("sharpes", "<i8"),  # backtests whose Sharpe ratio is defined
+        ("sharpe_steps", "<i8"),  # sum of sharpe_ratio
+        ("sharpe_max", "<f8"),
+    ]
+)
+
 _REQUIRED, _OPTIONAL = {"nullable": False}, {"nullable": True}
 
 #: One backtest's row: the result stream, the table `results` and `run.results()`. Missing means undefined.
@@ -152,3 +166,4 @@ RESULTS = pa.schema(
 )
 
 PARAMETERS = ("stop_distance", "stop_count_limit", "stop_cooloff_period", "limit_distance")  # last one fastest
+MIN_SESSIONS = 30  # with a trade, of a backtest that may be called best: strategy.md, "Best"

@@ -81,7 +81,7 @@ def test_a_chunk_holds_whole_stop_distances_where_they_fit(monkeypatch):
 
 def test_ids_are_of_fixed_width_and_sort_as_the_run():
     whole = planned(durations=[300, 600])
-    ids = backtest_ids(whole.run_id, 0, len(whole)).to_pylist()
+    ids = backtest_ids(whole.run_id, range(len(whole))).to_pylist()
     assert ids == sorted(ids)
     assert len(set(ids)) == len(whole)
     assert {len(name) for name in ids} == {16 + 1 + 10}
@@ -94,7 +94,7 @@ def test_ids_are_of_fixed_width_and_sort_as_the_run():
 def test_an_id_names_its_run_and_its_place():
     run_id = planned().run_id
     for index in (0, 7, 9_999_999_999):
-        assert parse_backtest_id(backtest_ids(run_id, index, 1)[0]) == (run_id, index)
+        assert parse_backtest_id(backtest_ids(run_id, [index])[0]) == (run_id, index)
 
 
 @pytest.mark.parametrize(

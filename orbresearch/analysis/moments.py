@@ -24,9 +24,9 @@ from orbresearch.grid import Points
 from orbresearch.inputs import Input
 from orbresearch.plan import Chunk
 from orbresearch.rules import Rules
+from orbresearch.schema import MIN_SESSIONS
 
 _COLUMNS = 4_096  # backtests whose draws are held at once
-MIN_SESSIONS = 30  # traded sessions that a backtest must have to take part in a statistic
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ whatever computed them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from orbresearch.plan import Chunk, Plan, backtest_ids, make_plan
 from orbresearch.rules import NANOS, Rules, find_costs
 from orbresearch.schema import NEVER, RESULTS
 from orbresearch.sessions.dataset import Sessions
-
-if TYPE_CHECKING:
-    pass
 
 RESOLVED_BAR_RANGES = 3  # stop and limit of a resolved backtest are each at least this many median bar ranges
 
@@ -43,8 +40,12 @@ def compute_rows(run_id: str, item: Input, points: Points, rules: Rules, chunk: 
     pyarrow.RecordBatch
         schema.RESULTS, in the order of the points.
     """
-    import pyarrow as pa
+    columns = compute_columns(item, points, rules, chunk)
+    return to_batch(run_id, item, columns, np.arange(chunk.first, chunk.first + chunk.rows))
 
+
+def compute_columns(item: Input, points: Points, rules: Rules, chunk: Chunk) -> dict[str, Any]:
+    """Compute the backtests of a chunk: the columns of schema.RESULTS that differ among them, as arrays by name."""
     from orbresearch.kernels.statistics import COLUMNS, finish_rows
 
     costs, drawn = find_costs(rules, item.series.increment_nanos), points.points(chunk.point, chunk.point + chunk.rows)
@@ -53,18 +54,35 @@ def compute_rows(run_id: str, item: Input, points: Points, rules: Rules, chunk: 
     per_dollar = NANOS / item.series.increment_nanos
     _, whole = return_units(rules, item.series.increment_nanos)
     finish_rows(sums, len(item.days), per_dollar * costs.q, per_dollar, whole, values)
-    columns = {
-        "backtest_id": backtest_ids(run_id, chunk.first, chunk.rows),
-        "run_id": pa.repeat(run_id, chunk.rows),
-        "ticker": pa.repeat(item.ticker, chunk.rows),
-        "range_duration": np.full(chunk.rows, item.duration, np.int32),
-        "sessions": np.full(chunk.rows, len(item.days), np.int64),
+    return {
         "sessions_traded": sums["traded"],
         "trades": sums["trades"],
         "stops": sums["stops"],
         "resolved": resolved(item, rules, drawn),
         **drawn,
         **{name: values[:, i] for i, name in enumerate(COLUMNS)},
+    }
+
+
+def to_batch(run_id: str, item: Input, columns: dict[str, Any], indexes: Any) -> Any:
+    """Return backtests as a pyarrow.RecordBatch of schema.RESULTS.
+
+    Parameters
+    ----------
+    columns : dict of arrays, shape (n,)
+        As :func:`compute_columns` returns them.
+    indexes : int64 array, shape (n,)
+        Of the backtests in their run.
+    """
+    import pyarrow as pa
+
+    rows = len(indexes)
+    columns = columns | {
+        "backtest_id": backtest_ids(run_id, indexes),
+        "run_id": pa.repeat(run_id, rows),
+        "ticker": pa.repeat(item.ticker, rows),
+        "range_duration": np.full(rows, item.duration, np.int32),
+        "sessions": np.full(rows, len(item.days), np.int64),
     }
     arrays = [
         columns[f.name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orbresearch.schema import DAYS, NODES, SUMS, TICKS
+from orbresearch.schema import CELL, DAYS, NODES, SUMS, TICKS
 
 
 def warm_kernels() -> None:
@@ -16,6 +16,7 @@ def warm_kernels() -> None:
     from orbresearch.kernels.ranges import find_range
     from orbresearch.kernels.records import link_breakouts, link_records, link_seconds, measure_days
     from orbresearch.kernels.statistics import COLUMNS, finish_rows
+    from orbresearch.kernels.summaries import MOST_BUCKET, add_stretch, clear
 
     ticks = Ticks(*(np.zeros(0, kind) for kind in TICKS.values()))
     days, none, record = np.zeros(0, DAYS), np.zeros(0, np.int64), np.zeros(0, np.int32)
@@ -36,4 +37,7 @@ def warm_kernels() -> None:
         share_grid(links, days, terms, distances, none, none, distances, *cells, slots, none, daily)
         total_parts(shape, *cells[1:])
         collect_sums(shape, none, none, none, none, 0, terms, *cells, sums, none, none)
+    counted = np.zeros(0, CELL), np.zeros(1, CELL), np.zeros((0, 2, 2 * MOST_BUCKET + 1), np.int32)
+    clear(counted[0])
+    add_stretch((1, 1, 1, 1), 0, np.zeros(0), np.zeros(0), *counted)
     finish_rows(np.zeros(0, SUMS), 1, 100.0, 100.0, 1e8, np.zeros((0, len(COLUMNS)), order="F"))

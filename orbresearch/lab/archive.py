@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orbresearch.errors import BadInput
+from orbresearch.keep import read_keep
 from orbresearch.lab.lab import open_labs
 from orbresearch.lab.reaper import lifecycle
 from orbresearch.lab.results import opened_store
@@ -44,7 +45,7 @@ def open_run(run_id: str) -> Run:
     if found is None:
         known = ", ".join(read_runs(store)["run_id"].head(5)) or "none"
         raise BadInput("run_id", f"{run_id!r} is not in {store.where}", f"the latest runs there are {known}")
-    return Run(str(run_id), int(str(found["backtests"])), store)
+    return Run(str(run_id), int(str(found["backtests"])), store, keep=read_keep(str(found["kept"])))
 
 
 def select(sql: str, params: Mapping[str, object] | None = None) -> Any:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orbresearch import staging
+from orbresearch.keep import Keep, covers, order_of, read_keep, write_keep
 from orbresearch.lab.progress import tell
 from orbresearch.lab.services import Services
 from orbresearch.plan import Plan
@@ -60,21 +62,24 @@ def begin_run(
     staged : list of int
         First backtests of chunks whose results wait in Redis.
     """
+    from orbresearch.store.keeping import agree_keep
     from orbresearch.store.reader import persisted_chunks
     from orbresearch.store.writer import register_run
 
-    run_id = str(record["run_id"])
-    register_run(services.store, record)
+    run_id, kept = str(record["run_id"]), str(record["kept"])
+    if not register_run(services.store, record):
+        agree_keep(services.store, run_id, kept, int(str(record["chunk_size"])))
     persisted = persisted_chunks(services.store, run_id)
     waiting = [(first, rows) for first, rows in chunks if first not in persisted]
     total = sum(rows for _, rows in chunks)
-    staged = staging.open_run(services.staging, services.store.uuid, run_id, spec, total, persisted, waiting)
+    order = order_of(run_id, read_keep(kept))
+    staged = staging.open_run(services.staging, services.store.uuid, order, spec, total, persisted, waiting)
     return persisted, staged
 
 
-def run_counts(services: Services, run_id: str | None = None) -> dict[str, int]:
+def run_counts(services: Services, order: str | None = None) -> dict[str, int]:
     """Return total, computed, staged, persisted and queued backtests of a run, or of all runs of the store."""
-    found = staging.counts(services.staging, services.store.uuid, run_id)
+    found = staging.counts(services.staging, services.store.uuid, order)
     names = ("total", "computed", "staged", "persisted", "queued", "staged_bytes")
     return {name: int(getattr(found, name)) for name in names}
 
@@ -101,7 +106,7 @@ def _joined(sessions: Sessions, rules: Rules) -> dict[str, list[float | str]]:
     }
 
 
-def run_record(plan: Plan, sessions: Mapping[str, Sessions], version: str) -> dict[str, object]:
+def run_record(plan: Plan, sessions: Mapping[str, Sessions], keep: Keep, version: str) -> dict[str, object]:
     """Return the row of ``runs`` for a plan: what it was, in columns that people read.
 
     ``inputs`` tells where the prices lie in ``cached_data/`` and which hashes they must have.
@@ -143,7 +148,32 @@ def run_record(plan: Plan, sessions: Mapping[str, Sessions], version: str) -> di
         "source": ", ".join(dict.fromkeys(item.source for item in sessions.values())),
         "results_version": RESULTS_VERSION,
         "orbresearch_version": version,
+        "kept": write_keep(keep),
     }
+
+
+def settle_keep(store: Store, plan: Plan, asked: Keep) -> tuple[Plan, Keep]:
+    """Return what a run will keep and the plan of its chunks, which the ledger knows by their first backtest.
+
+    A run that is stored goes on as it is where that holds all that is asked for. Only a run that keeps all of its rows
+    and is not complete makes room for one that keeps its best: somebody found it too large.
+    """
+    from orbresearch.store.reader import read_run, read_totals
+
+    if (begun := read_run(store, plan.run_id)) is None:
+        return plan, asked
+    kept, persisted = read_keep(str(begun["kept"])), read_totals(store)[plan.run_id][0]
+    if kept == asked or (covers(kept, asked) and (kept != "all" or persisted >= len(plan))):
+        if kept != asked:
+            tell(f"run {plan.run_id} keeps {_said(kept)} already")
+        return replace(plan, chunk_rows=int(str(begun["chunk_size"]))), kept
+    if persisted:
+        tell(f"run {plan.run_id} keeps {_said(asked)} from now on, not {_said(kept)}: it is computed anew")
+    return plan, asked
+
+
+def _said(keep: Keep) -> str:
+    return "all rows" if keep == "all" else str(keep)
 
 
 def tell_of_relatives(store: Store, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""A local Dask cluster with the two queues: ``worker_main`` slots for backtests, a thread more for priority work."""
+"""A local Dask cluster with the two queues: ``worker_main`` slots for backtests, threads more for priority work."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def start_cluster(settings: Settings, n_workers: int | None, slots: int, schedul
     n_workers : int, optional
         Worker processes; default: one per usable core.
     slots : int
-        Backtests' chunks that a worker computes at once; it has one thread more, for priority work.
+        Backtests' chunks that a worker computes at once; it has two threads more, for priority work: one may be the
+        reaper's for seconds.
     scheduler_port : int
         0: any free port.
     """
@@ -51,7 +52,7 @@ def start_cluster(settings: Settings, n_workers: int | None, slots: int, schedul
         return _start(
             LocalCluster,
             n_workers=n_workers or default_workers(),
-            threads_per_worker=slots + 1,
+            threads_per_worker=slots + 2,
             processes=True,
             host="127.0.0.1",
             scheduler_port=scheduler_port,
@@ -113,4 +114,4 @@ def require_slots(client: Any, address: str) -> None:
         raise Unreachable("Dask scheduler", address, "it has no workers", "start some")
     if not count_slots(client):
         wrong = f"none of its {len(workers)} workers has the resource {MAIN}"
-        raise BadInput("Lab(address=...)", wrong, f"start them with --resources {MAIN}=N and one thread more than N")
+        raise BadInput("Lab(address=...)", wrong, f"start them with --resources {MAIN}=N and two threads more than N")

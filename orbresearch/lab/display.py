@@ -11,7 +11,7 @@ from orbresearch.days import find_days
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid, read_points
 from orbresearch.inputs import Input
-from orbresearch.lab.progress import tell
+from orbresearch.lab.progress import in_notebook, tell
 from orbresearch.plan import Chunk, parse_backtest_id
 from orbresearch.rules import Rules
 from orbresearch.schema import PARAMETERS
@@ -117,7 +117,7 @@ def display(backtest_id: str) -> Picture:
         As in ``run.best().backtest_id``.
     """
     picture = recompute(backtest_id).plot()
-    if not _in_notebook():
+    if not in_notebook():
         path = read_settings().home / "plots" / f"{backtest_id}.html"
         picture.save(path)
         import webbrowser
@@ -125,15 +125,3 @@ def display(backtest_id: str) -> Picture:
         opened = webbrowser.open(path.as_uri())
         tell(f"picture {'opened: ' if opened else 'saved: '}{path}")
     return picture
-
-
-def _in_notebook() -> bool:
-    """Return whether a Jupyter kernel shows what a cell returns."""
-    import sys
-
-    if "IPython" not in sys.modules:
-        return False
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    return shell is not None and hasattr(shell, "kernel")

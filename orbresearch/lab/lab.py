@@ -12,6 +12,7 @@ from typing import Any
 
 from orbresearch.errors import BadInput, OrbError
 from orbresearch.grid import ParameterGrid, ParameterList, Points
+from orbresearch.keep import Keep, check_keep, order_of, run_of
 from orbresearch.lab import begin, cluster
 from orbresearch.lab.plugin import CHUNK_SECONDS, NAME, PRIORITY, STAGED_BYTES, FeederPlugin
 from orbresearch.lab.progress import tell
@@ -20,10 +21,11 @@ from orbresearch.lab.run import Run
 from orbresearch.lab.services import Services, open_services
 from orbresearch.lab.status import list_runs
 from orbresearch.lab.worker import call_with_services, describe_services, encode_spec, warm_up
-from orbresearch.plan import Plan, make_plan
+from orbresearch.plan import Plan, fit_chunks, make_plan
 from orbresearch.rules import Rules
 from orbresearch.sessions.dataset import Sessions
 from orbresearch.settings import read_settings
+from orbresearch.summary import check_summary
 
 MOST_LISTED = 200_000  # parameter sets of a run's list: some 10 MB of JSON
 
@@ -221,6 +223,8 @@ class Lab:
         grid: Points,
         range_duration: int | Iterable[int] = 300,
         rules: Rules | None = None,
+        *,
+        keep: Keep = "all",
     ) -> Run:
         """Submit a run: grid × tickers × range durations. Returns at once; ``run.wait()`` follows it.
 
@@ -233,6 +237,8 @@ class Lab:
         range_duration : int or iterable of int
             Seconds of the opening range.
         rules : Rules, optional
+        keep : "all" or Best
+            Every row; or the best rows of the run, and a summary of all its backtests: ``Run.summary``.
 
         Raises
         ------
@@ -240,32 +246,33 @@ class Lab:
             Whatever cannot be computed, before any work starts.
         """
         self._require_open()
-        return self.submit_plan(make_plan(sessions, grid, range_duration, rules))
+        plan = make_plan(sessions, grid, range_duration, rules)
+        return self.submit_plan(fit_chunks(plan, self.slots(), check_keep(keep)), keep=keep)
 
-    def submit_plan(self, plan: Plan) -> Run:
+    def submit_plan(self, plan: Plan, *, keep: Keep = "all") -> Run:
         """Submit a run that ``orb.make_plan`` has planned, and that was looked at."""
         from orbresearch import __version__
         from orbresearch.sources.cache import keep_sessions
-        from orbresearch.store.reader import read_run
 
         self._require_open()
         if isinstance(plan.grid, ParameterList) and len(plan.grid) > MOST_LISTED:
             wrong = f"{len(plan.grid):,} sets; the store keeps a run's list whole, {MOST_LISTED:,} at the most"
             raise BadInput("ParameterList", wrong, "submit it in parts")
-        if (begun := read_run(self.store, plan.run_id)) is not None:
-            plan = replace(plan, chunk_rows=int(str(begun["chunk_size"])))  # the ledger knows chunks by their first row
+        if check_keep(keep) != "all":
+            check_summary(plan.grid)
+        plan, keep = begin.settle_keep(self.store, plan, keep)
         for ticker, item in plan.sessions.items():
             for sentence in item.quality.severe:
                 tell(f"severe: {ticker}: {sentence}")
         cached = {ticker: keep_sessions(self.settings.cached_data, item) for ticker, item in plan.sessions.items()}
         begin.tell_of_relatives(self.store, plan)
-        record = begin.run_record(plan, cached, __version__)
-        computed = self._begin(plan, record)
+        record = begin.run_record(plan, cached, keep, __version__)
+        computed = self._begin(plan, keep, record)
         known = f", {computed:,} of them known already" if computed else ""
         tell(f"run {plan.run_id}: {len(plan):,} backtests{known}")
-        return Run(plan.run_id, len(plan), self.store, self, lambda: self._begin(plan, record))
+        return Run(plan.run_id, len(plan), self.store, self, lambda: self._begin(plan, keep, record), keep=keep)
 
-    def _begin(self, plan: Plan, record: dict[str, object]) -> int:
+    def _begin(self, plan: Plan, keep: Keep, record: dict[str, object]) -> int:
         """Stage what is missing of a run, make its books agree with the ledger, give the rest to the feeder.
 
         Returns how many backtests are computed already. Doing it again repairs what Redis has lost.
@@ -273,11 +280,12 @@ class Lab:
         self.stage(plan)
         chunks = [(chunk.first, chunk.rows, chunk.input, chunk.point) for chunk in plan.chunks()]
         firsts = [(first, rows) for first, rows, _, _ in chunks]
-        persisted, staged = self._call(begin.begin_run, record, encode_spec(plan), firsts)
+        persisted, staged = self._call(begin.begin_run, record, encode_spec(plan, keep), firsts)
         done = set(persisted) | set(staged)
         remaining = [list(chunk) for chunk in chunks if chunk[0] not in done]
         computed = len(plan) - sum(chunk[1] for chunk in remaining)
-        self._ask("orb_feed", run_id=plan.run_id, store=self.store.uuid, chunks=remaining, computed=computed)
+        order = order_of(plan.run_id, keep)
+        self._ask("orb_feed", order=order, store=self.store.uuid, chunks=remaining, computed=computed)
         return computed
 
     def submit_priority(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -286,7 +294,7 @@ class Lab:
         Parameters
         ----------
         function : callable
-            Short: each worker has one thread for such work.
+            Short: each worker has two threads for such work, one of which may be the reaper's for seconds.
         *args, **kwargs
             Given to it.
 
@@ -308,24 +316,24 @@ class Lab:
             computes it; ``persisted`` and ``failed`` backtests.
         """
         self._require_open()
-        return list_runs(self.store, self._ask("orb_progress", run_id=None))
+        return list_runs(self.store, self._ask("orb_progress", order=None))
 
-    def progress(self, run_id: str) -> dict[str, Any]:
+    def progress(self, order: str) -> dict[str, Any]:
         """Return where the cluster stands with a run: backtests computed and failed, failures, the reaper's trouble."""
         self._require_open()
-        found: dict[str, Any] = self._ask("orb_progress", run_id=run_id)
+        found: dict[str, Any] = self._ask("orb_progress", order=order)
         if not found["known"]:
             wrong = "this lab's cluster does not compute it"
-            raise BadInput(f"run {run_id}", wrong, "submit it again: what is in the store is kept")
+            raise BadInput(f"run {run_of(order)}", wrong, "submit it again: what is in the store is kept")
         return found
 
     def slots(self) -> int:
         """Return how many chunks the cluster computes at once."""
         return max(1, cluster.count_slots(self.client))
 
-    def staged(self, run_id: str) -> int:
+    def staged(self, order: str) -> int:
         """Return how many backtests of a run wait in Redis."""
-        return int(self._call(begin.run_counts, run_id)["staged"])
+        return int(self._call(begin.run_counts, order)["staged"])
 
     def _ask(self, operation: str, **arguments: Any) -> Any:
         """Send a message to the plugin in the scheduler."""

@@ -23,6 +23,7 @@ from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from orbresearch.errors import InputsMissing
+from orbresearch.keep import run_of
 from orbresearch.lab.worker import call_with_services, compute_chunk
 
 NAME = "orbresearch"
@@ -34,6 +35,7 @@ CHUNK_SECONDS = 900.0  # after which a chunk is taken for stuck
 _CHUNKS_PER_SLOT = 2  # under way or waiting at a worker
 _BACKOFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 _FAILURES_KEPT = 100
+_TURN_SECONDS = 2.0  # of a reaper: after each, its worker takes other work and the feeder learns what is staged
 _UNKNOWN = (-1, -1)  # input and point of a chunk staged before this scheduler's time: submit its run again
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ Piece = tuple[int, int, int, int]  # the fields of a plan.Chunk
 class Feed:
     """Where a run stands, as the scheduler has seen it since the run was submitted here."""
 
-    run_id: str
+    order: str  # the run, and what is kept of it: keep.order_of
     store: str  # its uuid
     waiting: deque[Piece] = field(default_factory=deque)
     pieces: dict[int, Piece] = field(default_factory=dict)  # every chunk given to this feed, by first backtest
@@ -69,6 +71,13 @@ class Feed:
         self.aside[chunk[0]] = chunk
         if len(self.failures) < _FAILURES_KEPT:
             self.failures.append({"first": chunk[0], "rows": chunk[1], "error": reason, "traceback": trace})
+
+    def drop(self) -> int:
+        """Give out no further chunk; return how many backtests that leaves uncomputed."""
+        left = sum(chunk[1] for chunk in self.waiting)
+        self.waiting.clear()
+        self.cancelled = self.cancelled or left > 0
+        return left
 
     def report(self) -> dict[str, Any]:
         """Return where the run stands, in backtests."""
@@ -112,6 +121,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         self.feeds: dict[str, Feed] = {}
         self.turn: deque[str] = deque()
         self.wake, self.reaper_error, self.reaper_failures = asyncio.Event(), "", 0
+        self.reaping = True  # or about to
         self.staged_bytes, self.largest = 0, 0  # as far as known here; of one chunk
         self.client: Any = None
         self.tasks: set[asyncio.Task[None]] = set()
@@ -134,7 +144,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         """Fill the slots of a new worker."""
         self._pump()
 
-    async def feed(self, run_id: str, store: str, chunks: list[list[int]], computed: int) -> None:
+    async def feed(self, order: str, store: str, chunks: list[list[int]], computed: int) -> None:
         """Begin a run, or go on with it.
 
         Parameters
@@ -144,23 +154,26 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         computed : int
             Backtests that the store or the stream hold already.
         """
-        old = self.feeds.get(run_id)
+        for other in self.feeds.values():
+            if other.order != order and run_of(other.order) == run_of(order):
+                other.drop()  # the run is kept in another way from now on
+        old = self.feeds.get(order)
         if old is not None and (old.ready or old.running):
             return
         waiting = deque((first, rows, at, point) for first, rows, at, point in chunks)
         pieces = {chunk[0]: chunk for chunk in waiting} | (old.pieces if old is not None else {})
-        self.feeds[run_id] = Feed(run_id, store, waiting, pieces, computed=computed)
+        self.feeds[order] = Feed(order, store, waiting, pieces, computed=computed)
         if old is not None:  # what was tried before counts
-            self.feeds[run_id].attempts = old.attempts
-        self.turn.append(run_id)
+            self.feeds[order].attempts = old.attempts
+        self.turn.append(order)
         self.wake.set()  # what the stream holds already
         self._pump()
 
-    async def progress(self, run_id: str | None = None) -> dict[str, Any]:
+    async def progress(self, order: str | None = None) -> dict[str, Any]:
         """Return where a run stands, or all of them by id; ``known`` is False for one never submitted here."""
-        if run_id is None:
+        if order is None:
             return {name: feed.report() for name, feed in self.feeds.items()}
-        found = self.feeds.get(run_id)
+        found = self.feeds.get(order)
         if found is None:
             return {"known": False}
         return {
@@ -168,21 +181,19 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             "reaper_error": self.reaper_error,
             "held_back": found.ready and not self._has_room(),
             "staged_bytes": self.staged_bytes,
+            "reaping": self.reaping or self.wake.is_set(),
         }
 
-    async def cancel(self, run_id: str) -> int:
+    async def cancel(self, order: str) -> int:
         """Give out no further chunk of a run; return how many backtests that leaves uncomputed."""
-        feed = self.feeds.get(run_id)
+        feed = self.feeds.get(order)
         if feed is None:
             return 0
-        left = sum(chunk[1] for chunk in feed.waiting)
-        feed.waiting.clear()
-        feed.cancelled = feed.cancelled or left > 0
-        return left
+        return feed.drop()
 
-    async def retry(self, run_id: str) -> int:
+    async def retry(self, order: str) -> int:
         """Give out the chunks that were set aside once more; return how many backtests they hold."""
-        feed = self.feeds.get(run_id)
+        feed = self.feeds.get(order)
         if feed is None:
             return 0
         chunks = [chunk for chunk in feed.aside.values() if chunk[2:] != _UNKNOWN]
@@ -190,7 +201,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         for chunk in chunks:
             del feed.aside[chunk[0]], feed.attempts[chunk[0]]
         feed.failures = [failure for failure in feed.failures if failure["first"] in feed.aside]
-        self.turn.append(run_id)
+        self.turn.append(order)
         self._pump()
         return sum(chunk[1] for chunk in chunks)
 
@@ -205,8 +216,10 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         self.client = await Client(address, asynchronous=True, security=security, set_as_default=False)
         self._pump()
         while True:
+            self.reaping = self.wake.is_set()
             await self.wake.wait()
             self.wake.clear()
+            self.reaping = True
             await self._reap_once()
 
     async def _reap_once(self) -> None:
@@ -214,7 +227,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
 
         try:
             done = await self.client.submit(
-                call_with_services, reap, 30.0, pure=False, priority=PRIORITY, key=f"reap-{uuid.uuid4().hex}"
+                call_with_services, reap, _TURN_SECONDS, pure=False, priority=PRIORITY, key=f"reap-{uuid.uuid4().hex}"
             )
         except Exception as error:  # an unreachable database must not end the reaping
             self.reaper_error = _first_line(error)
@@ -226,14 +239,15 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             return
         self.reaper_error, self.reaper_failures = "", 0
         self.staged_bytes = done["left_bytes"]
-        for run_id, first, rows, reason in done["refused"]:
-            if run_id in self.feeds:
-                feed = self.feeds[run_id]
+        for order, first, rows, reason in done["refused"]:
+            if order in self.feeds:
+                feed = self.feeds[order]
                 feed.fail(feed.pieces.get(first, (first, rows, *_UNKNOWN)), reason)
         self._pump()
         if done["left"]:
             self.wake.set()
-        await asyncio.sleep(self.reap_seconds)
+        if done["busy"] or not done["left"]:  # else at once: what is staged waits for nothing
+            await asyncio.sleep(self.reap_seconds)
 
     def _has_room(self) -> bool:
         """Whether what is staged, and what is under way may yet be, stays below the limit. One chunk always may."""
@@ -261,8 +275,8 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             self._spawn(self._compute(feed, chunk))
 
     async def _compute(self, feed: Feed, chunk: Piece) -> None:
-        key = f"backtests-{feed.run_id}-{chunk[0]}-{feed.attempts[chunk[0]]}-{uuid.uuid4().hex[:8]}"
-        arguments = feed.store, feed.run_id, chunk
+        key = f"backtests-{feed.order}-{chunk[0]}-{feed.attempts[chunk[0]]}-{uuid.uuid4().hex[:8]}"
+        arguments = feed.store, feed.order, chunk
         future = self.client.submit(compute_chunk, *arguments, key=key, pure=False, resources={MAIN: 1})
         try:
             done = await self._result(future, key)
@@ -303,7 +317,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             feed.fail(chunk, reason, trace)
             return
         feed.waiting.append(chunk)
-        self.turn.append(feed.run_id)
+        self.turn.append(feed.order)
 
     async def _restart_worker_of(self, key: str) -> None:
         """End the worker process that is stuck with a task: a thread cannot be ended."""

@@ -16,6 +16,16 @@ def tell(message: str) -> None:
     sys.stdout.flush()
 
 
+def in_notebook() -> bool:
+    """Return whether a Jupyter kernel shows what a cell returns."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
 class ProgressBar:
     """Backtests done, staged, in the store, per second, and the time left: in a terminal or in Jupyter.
 

@@ -11,7 +11,10 @@ from typing import Any
 
 from orbresearch import staging
 from orbresearch.errors import Corrupt
+from orbresearch.keep import run_of
+from orbresearch.lab.finish import finish_runs
 from orbresearch.lab.services import Services
+from orbresearch.summary import read_summary
 
 LEASE_MILLISECONDS = 15_000  # renewed before every chunk; a dead reaper's entries go to the next after this
 _ENTRIES = 8  # read at once
@@ -48,6 +51,8 @@ def reap(services: Services, seconds: float = 3600.0, most: int | None = None) -
             moved += len(entries)
             if time.monotonic() > end or (most is not None and moved >= most):
                 break
+        else:
+            finish_runs(services, lambda: staging.renew_lease(redis, store.uuid, token, LEASE_MILLISECONDS))
     finally:
         staging.release_lease(redis, store.uuid, token)
     return _report(services, rows, False, refused)
@@ -67,16 +72,19 @@ def _groups(entries: list[staging.Staged]) -> Iterator[list[staging.Staged]]:
 
 def _move(services: Services, entries: list[staging.Staged], rows: dict[str, int], refused: list[Refused]) -> None:
     """Write entries into the store, then take them off the stream; count rows and refusals."""
-    from orbresearch.store.writer import persist_chunks
+    from orbresearch.store.writer import Chunk, persist_chunks
 
-    redis, store, sound = services.staging, services.store, []
+    redis, store = services.staging, services.store
+    sound: list[tuple[staging.Staged, Chunk]] = []
     for entry in entries:
         try:
-            sound.append((entry, staging.decode_batch(entry.payload)))
+            batch, more = staging.decode_batch(entry.payload)
+            summary = read_summary(more) if more else None
+            sound.append((entry, Chunk(run_of(entry.run_id), entry.first, batch, summary)))
         except Corrupt as error:
             _refuse(services, entry, error, refused)
     try:
-        written = persist_chunks(store, [(entry.run_id, entry.first, batch) for entry, batch in sound])
+        written = persist_chunks(store, [chunk for _, chunk in sound])
     except Corrupt as error:
         if len(sound) > 1:  # one bad result must not keep all others from the store
             for entry, _ in sound:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from orbresearch.errors import BadInput, RunFailed, Unreachable
-from orbresearch.lab.progress import ProgressBar, tell
+from orbresearch.errors import BadInput
+from orbresearch.keep import Best, Keep, covers, order_of
+from orbresearch.lab.progress import in_notebook, tell
 from orbresearch.lab.results import mark, say_unfinished
-from orbresearch.lab.status import sentence, show_status, state_of
+from orbresearch.lab.status import show_status, state_of
+from orbresearch.lab.watching import show_live, watch
 from orbresearch.rules import Rules
 
 if TYPE_CHECKING:
     from orbresearch.lab.lab import Lab
     from orbresearch.store.connection import Store
-
-_POLL_SECONDS = 0.3
-_REPAIRS = 5  # in a row without a row more in the store
-_SILENCE_SECONDS = 5.0  # between two warnings about the same trouble; and until lost results are looked for
 
 
 class Run:
@@ -35,6 +32,8 @@ class Run:
         The lab that computes it.
     resume : callable, optional
         Stages anew what Redis has lost of the run, and gives out what the store lacks.
+    keep : "all" or Best
+        What is kept of its rows.
     """
 
     def __init__(
@@ -44,14 +43,17 @@ class Run:
         store: Store,
         lab: Lab | None = None,
         resume: Callable[[], object] | None = None,
+        keep: Keep = "all",
     ) -> None:
         self.run_id, self.total, self._store, self._lab, self._resume = run_id, total, store, lab, resume
+        self.keep, self.order = keep, order_of(run_id, keep)
 
     def __len__(self) -> int:
         return self.total
 
     def __repr__(self) -> str:
-        return f"Run({self.run_id}: {self.persisted():,} of {self.total:,} backtests in {self._store.where})"
+        kept = "" if self.keep == "all" else f", of which it keeps {self.keep}"
+        return f"Run({self.run_id}: {self.persisted():,} of {self.total:,} backtests in {self._store.where}{kept})"
 
     def persisted(self) -> int:
         """Return how many of its backtests the store holds: the ledger's word."""
@@ -85,6 +87,11 @@ class Run:
         return f"{', '.join(facts['tickers'])}, {days}, {facts['fill']} fills{path}, {costs}{others}"
 
     @property
+    def attached(self) -> bool:
+        """Whether an open lab computes it, or can be asked about it."""
+        return self._lab is not None and not self._lab.closed
+
+    @property
     def complete(self) -> bool:
         """Whether every row is committed."""
         return self.persisted() >= self.total
@@ -107,70 +114,10 @@ class Run:
             wrong = f"{self.total - persisted:,} of {self.total:,} backtests are missing and no lab computes them"
             raise BadInput(f"run {self.run_id}", wrong, "submit it again: what is in the store is kept")
         try:
-            self._watch(persisted)
+            watch(self, self._lab, self._resume, persisted)
         except KeyboardInterrupt:
             tell(f"stopped waiting; run {self.run_id} goes on while its lab is open")
         return self
-
-    def _watch(self, persisted: int) -> None:
-        """Show progress until all rows are committed, the rest has failed, or nobody computes it any more."""
-        told, quiet, repairs = 0.0, time.monotonic(), 0
-        with ProgressBar(self.total, persisted) as bar:
-            while True:
-                found, before = self._progress(), persisted
-                trouble = found["reaper_error"]
-                try:
-                    persisted = self.persisted()
-                except Unreachable as error:  # the reaper tries again, and so do we
-                    trouble = str(error)
-                bar.show(max(found["computed"], persisted), persisted)
-                idle = not found["running"] and (not found["waiting"] or found["halted"])
-                if persisted >= self.total or (idle and persisted + found["failed"] >= self.total):
-                    break
-                if found["cancelled"] and idle and not self._staged():
-                    break
-                if trouble and time.monotonic() - told > _SILENCE_SECONDS:
-                    told = time.monotonic()
-                    tell(f"\nthe store cannot be written; trying again: {trouble}")
-                if not idle or trouble or persisted > before:
-                    quiet, repairs = time.monotonic(), repairs if persisted == before else 0
-                elif time.monotonic() - quiet > (1.0 if found["halted"] else _SILENCE_SECONDS) and not self._staged():
-                    quiet, repairs = time.monotonic(), repairs + 1
-                    self._repair(persisted, found["failed"], repairs)
-                time.sleep(_POLL_SECONDS)
-        if found["cancelled"] and persisted < self.total:
-            tell(f"run {self.run_id} was cancelled: {persisted:,} of {self.total:,} backtests are in the store")
-        elif persisted < self.total:
-            raise RunFailed(self.run_id, [sentence(failure) for failure in found["failures"]])
-
-    def _progress(self) -> dict[str, Any]:
-        assert self._lab is not None
-        return self._lab.progress(self.run_id)
-
-    def _staged(self) -> int:
-        """Return how many of its backtests wait in Redis, 1 where Redis cannot be asked: it may come back."""
-        assert self._lab is not None
-        try:
-            return self._lab.staged(self.run_id)
-        except Unreachable:
-            return 1
-
-    def _repair(self, persisted: int, failed: int, repairs: int) -> None:
-        """Stage anew what Redis has lost (a flush, a restart) and compute what is missing.
-
-        Raises
-        ------
-        RunFailed
-            It was lost again and again, or this process does not know the run's inputs.
-        """
-        lost = self.total - persisted - failed
-        if self._resume is None or repairs > _REPAIRS:
-            raise RunFailed(self.run_id, [f"{lost} results were lost on their way to the store (was Redis flushed?)"])
-        tell(f"\nRedis has lost {lost:,} backtests of run {self.run_id} or what they need; computing them again")
-        try:
-            self._resume()
-        except Unreachable as error:
-            tell(f"not yet: {error}")
 
     def cancel(self) -> int:
         """Give out no further chunk. What is computed already stays and goes into the store.
@@ -180,11 +127,11 @@ class Run:
         int
             Backtests that are not computed; submitting the run again computes them.
         """
-        return int(self._require_lab()._ask("orb_cancel", run_id=self.run_id))
+        return int(self._require_lab()._ask("orb_cancel", order=self.order))
 
     def retry_failed(self) -> int:
         """Compute the chunks that were set aside once more; return how many backtests they hold."""
-        return int(self._require_lab()._ask("orb_retry", run_id=self.run_id))
+        return int(self._require_lab()._ask("orb_retry", order=self.order))
 
     def _require_lab(self) -> Lab:
         if self._lab is None or self._lab.closed:
@@ -203,8 +150,8 @@ class Run:
             dicts of ``first, rows, error, traceback``; ``reaper_error``: why the store cannot be written.
         """
         persisted = self.persisted()
-        attached = self._lab is not None and not self._lab.closed
-        found: dict[str, Any] = self._progress() if attached else {"known": False}
+        lab = self._lab if self.attached else None
+        found: dict[str, Any] = lab.progress(self.order) if lab else {"known": False}
         computed = max(int(found.get("computed", 0)), persisted)
         seconds, left = float(found.get("seconds", 0.0)), self.total - computed
         rate = computed / seconds if seconds else None
@@ -219,20 +166,22 @@ class Run:
             "persisted": persisted,
             "failed": int(found.get("failed", 0)),
             "per_second": rate,
-            "seconds_left": left / (rate * self._slots()) if rate and attached else None,
+            "seconds_left": left / (rate * lab.slots()) if rate and lab else None,
             "staged_bytes": int(found.get("staged_bytes", 0)),
             "held_back": bool(found.get("held_back", False)),
             "failures": list(found.get("failures", [])),
             "reaper_error": found.get("reaper_error", ""),
         }
 
-    def _slots(self) -> int:
-        assert self._lab is not None
-        return self._lab.slots()
-
     def _repr_html_(self) -> str:
         """Show where the run stands as a small table, as of now."""
         return show_status(self.status(), self._store.where)
+
+    def _ipython_display_(self) -> None:
+        """Show it in a notebook, up to date while the run goes on; elsewhere as ever."""
+        if not in_notebook():
+            raise NotImplementedError
+        show_live(self)
 
     def results(
         self, order_by: str = "backtest_id", limit: int | None = None, *, arrow: bool = False, **options: Any
@@ -279,6 +228,8 @@ class Run:
         """
         from orbresearch.store.reader import read_best
 
+        if not isinstance(self.keep, str):
+            self._require_kept(Best(min(n, self.keep.n), by, min_sessions, unresolved) if n else self.keep)
         unfinished = self._unfinished()
         found = read_best(self._store, self.run_id, n, by=by, min_sessions=min_sessions, unresolved=unresolved)
         mark(found, unfinished)
@@ -286,6 +237,66 @@ class Run:
             kind = "backtest" if unresolved else "resolved backtest"
             warnings.warn(f"none is best: no {kind} traded in {min_sessions} sessions (min_sessions=)", stacklevel=2)
         return found
+
+    def _require_kept(self, asked: Best) -> None:
+        """Refuse to call best what is best only among the rows that were kept for something else."""
+        if not covers(self.keep, asked):
+            fix = f'submit it again with keep=orb.Best({asked.n}, by="{asked.by}", ...) or keep="all"'
+            raise BadInput(f"run {self.run_id}", f"it keeps {self.keep}, which says nothing about {asked}", fix)
+
+    def summary(self, *parameters: str, together: bool = False) -> Any:
+        """Return what came of each value of a parameter, or of each pair of values of two: of all backtests.
+
+        Parameters
+        ----------
+        *parameters : str
+            One or two of stop_distance, stop_count_limit, stop_cooloff_period, limit_distance.
+        together : bool
+            Over all tickers and range durations at once.
+
+        Returns
+        -------
+        DataFrame
+            ``ticker, range_duration`` (unless together), the parameters, ``backtests``; ``return_mean, return_max`` of
+            backtest_return; ``sharpes`` (backtests whose Sharpe ratio is defined), ``sharpe_mean, sharpe_max``. Means
+            are of values within ±900, to 1e-6.
+
+        Examples
+        --------
+        >>> run.summary("stop_distance", "limit_distance").pivot_table(  # doctest: +SKIP
+        ...     values="sharpe_max", index="stop_distance", columns="limit_distance")
+        """
+        from orbresearch.lab.summaries import summarize
+        from orbresearch.summary import axis_of, to_cells
+
+        axis_of(parameters)
+        return self._summarize(summarize, lambda found, grid: to_cells(found, grid, parameters), together)
+
+    def histogram(self, parameter: str, *, together: bool = False) -> Any:
+        """Return how return and Sharpe ratio are distributed for each value of a parameter: of all backtests.
+
+        Parameters
+        ----------
+        parameter : str
+            As of :meth:`summary`.
+        together : bool
+            Over all tickers and range durations at once.
+
+        Returns
+        -------
+        DataFrame
+            ``ticker, range_duration`` (unless together), the parameter, ``measure`` (return, sharpe), ``low, high``
+            (ends of a bucket, 1/64 of its values apart at the most, or 1e-6), ``backtests`` in it.
+        """
+        from orbresearch.lab.summaries import summarize
+        from orbresearch.summary import axis_of, to_histogram
+
+        axis_of([parameter])
+        return self._summarize(summarize, lambda found, grid: to_histogram(found, grid, parameter), together)
+
+    def _summarize(self, summarize: Callable[..., Any], show: Callable[..., Any], together: bool) -> Any:
+        unfinished = self._unfinished()
+        return mark(summarize(self._store, self.facts(), show, together), unfinished)
 
     def ranking(self, n: int = 20) -> Any:
         """Return the user's own ranking, by ``(stop_distance / backtest_profit) * stop_count_limit``.

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from datetime import timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from orbresearch.keep import order_of, read_keep
+
 if TYPE_CHECKING:
     from orbresearch.store.connection import Store
+
+
+ENDED = ("complete", "failed", "cancelled")  # states in which nothing more comes by itself
+_COUNTS = ("waiting", "running", "staged", "persisted", "failed")
 
 
 def state_of(persisted: int, total: int, report: Mapping[str, Any]) -> str:
@@ -30,7 +38,8 @@ def list_runs(store: Store, feeds: Mapping[str, Mapping[str, Any]]) -> Any:
     from orbresearch.store.reader import read_runs, read_totals
 
     found, ledger = read_runs(store), read_totals(store)
-    reports = [feeds.get(run_id, {}) for run_id in found["run_id"]]
+    orders = [order_of(run_id, read_keep(kept)) for run_id, kept in zip(found["run_id"], found["kept"], strict=True)]
+    reports = [feeds.get(order, {}) for order in orders]
     persisted = [ledger[run_id][0] for run_id in found["run_id"]]
     rows = zip(persisted, found["backtests"], reports, strict=True)
     found["state"] = [state_of(done, int(total), report) for done, total, report in rows]
@@ -44,18 +53,24 @@ def sentence(failure: Mapping[str, Any]) -> str:
     return f"backtests {first} to {first + rows - 1}: {failure['error']}"
 
 
-def _word(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
 def show_status(found: Mapping[str, Any], where: str) -> str:
-    """Return a run's status as an HTML table: what is not zero, and the first failures."""
-    names = ("state", "waiting", "running", "staged", "persisted", "failed", "reaper_error")
-    shown = {name: found[name] for name in names if found[name]}
-    shown |= {f"failure {i + 1}": sentence(failure) for i, failure in enumerate(found["failures"][:3])}
-    rows = "".join(
-        f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(_word(value))}</td></tr>"
-        for name, value in shown.items()
+    """Return a run's status as an HTML table: how far it is, what is wrong, and the first failures."""
+    rows = [(name, f"{found[name]:,}") for name in _COUNTS if found[name]]
+    if found["per_second"] and found["state"] not in ENDED:
+        rows.append(("per second and slot", f"{found['per_second']:,.0f}"))
+    if found["seconds_left"] and found["state"] not in ENDED:
+        rows.append(("time left", f"about {timedelta(seconds=math.ceil(found['seconds_left']))}"))
+    if found["held_back"]:
+        rows.append(("held back", f"{found['staged_bytes'] / 2**20:,.0f} MiB of results wait for the store"))
+    if found["reaper_error"]:
+        rows.append(("the store", found["reaper_error"]))
+    rows += [(f"failure {i + 1}", sentence(failure)) for i, failure in enumerate(found["failures"][:3])]
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:left'>{escape(word)}</td></tr>"
+        for name, word in rows
     )
-    title = f"run {found['run_id']}: {found['persisted']:,} of {found['total']:,} backtests in {where}"
-    return f"<table><caption>{escape(title)}</caption>{rows}</table>"
+    title = (
+        f"run {found['run_id']}: {found['state']}, {found['persisted']:,} of {found['total']:,} backtests in {where}"
+    )
+    bar = f"<progress value='{found['persisted']}' max='{found['total']}' style='width:100%'></progress>"
+    return f"<table><caption style='text-align:left'>{escape(title)}{bar}</caption>{cells}</table>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -10,14 +11,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from orbresearch.analysis.best import compute_best
 from orbresearch.analysis.performance import compute_rows
-from orbresearch.errors import Full
+from orbresearch.errors import Full, Unreachable
 from orbresearch.grid import Points, read_points
 from orbresearch.inputs import Input
+from orbresearch.keep import Keep, read_keep, run_of, write_keep
 from orbresearch.lab.services import Services, worker_services
 from orbresearch.plan import Chunk, Plan
 from orbresearch.rules import Rules
 from orbresearch.sessions.series import Series, read_series
+from orbresearch.summary import check_summary
 
 _SERIES_KEPT = 8  # per worker process: a year of one-second prices takes about 70 MB
 _INPUTS_KEPT = 16
@@ -34,23 +38,26 @@ class Spec:
     grid: Points
     rules: Rules
     inputs: tuple[dict[str, Any], ...]
+    kept: Keep
 
 
-def encode_spec(plan: Plan) -> bytes:
-    """Return a plan as JSON bytes, its inputs by their hashes."""
+def encode_spec(plan: Plan, keep: Keep) -> bytes:
+    """Return a plan and what to keep of it as JSON bytes, its inputs by their hashes."""
     inputs = [
         {"ticker": i.ticker, "duration": i.duration, "series": i.series.hash, "days": i.days_hash} for i in plan.inputs
     ]
-    return json.dumps({"grid": plan.grid.document(), "rules": plan.rules.document(), "inputs": inputs}).encode()
+    found = {"grid": plan.grid.document(), "rules": plan.rules.document(), "inputs": inputs, "kept": write_keep(keep)}
+    return json.dumps(found).encode()
 
 
 @lru_cache(maxsize=8)
-def load_spec(uuid: str, run_id: str) -> Spec:
+def load_spec(uuid: str, order: str) -> Spec:
     """Return a run's spec from the books."""
     from orbresearch import staging
 
-    found = json.loads(staging.load_spec(worker_services().staging, uuid, run_id))
-    return Spec(run_id, read_points(found["grid"]), Rules(**found["rules"]), tuple(found["inputs"]))
+    found = json.loads(staging.load_spec(worker_services().staging, uuid, order))
+    points, rules, inputs = read_points(found["grid"]), Rules(**found["rules"]), tuple(found["inputs"])
+    return Spec(run_of(order), points, rules, inputs, read_keep(found["kept"]))
 
 
 @lru_cache(maxsize=_INPUTS_KEPT)
@@ -73,14 +80,15 @@ def _load_series(series_hash: str) -> Series:
     return read_series(document, staging.load_sessions(redis, json.loads(document)["sessions"]))
 
 
-def compute_chunk(uuid: str, run_id: str, chunk: tuple[int, int, int, int]) -> dict[str, Any]:
+def compute_chunk(uuid: str, order: str, chunk: tuple[int, int, int, int]) -> dict[str, Any]:
     """Compute a chunk and stage its results: the task of a future.
 
     Parameters
     ----------
     uuid : str
         The store's, which names the result stream.
-    run_id : str
+    order : str
+        The run and what is kept of it: :func:`orbresearch.keep.order_of`.
     chunk : tuple
         The fields of a :class:`~orbresearch.plan.Chunk`.
 
@@ -89,34 +97,64 @@ def compute_chunk(uuid: str, run_id: str, chunk: tuple[int, int, int, int]) -> d
     dict
         ``rows``, ``seconds`` of computing, and ``bytes`` of results staged.
     """
-    from orbresearch import staging
-
-    spec, piece = load_spec(uuid, run_id), Chunk(*chunk)
-    found = spec.inputs[piece.input]
-    item = _load_input(found["ticker"], found["duration"], found["series"], found["days"])
-    start = time.perf_counter()
-    batch = compute_rows(run_id, item, spec.grid, spec.rules, piece)
-    seconds = time.perf_counter() - start
-    payload = staging.encode_batch(batch.replace_schema_metadata({b"seconds": str(round(seconds, 6)).encode()}))
-    _stage(uuid, run_id, piece, payload)
+    piece = Chunk(*chunk)
+    _note(uuid, order, piece, "running")
+    try:
+        seconds, payload = _compute(load_spec(uuid, order), piece)
+    except BaseException:
+        _note(uuid, order, piece, "failed")
+        raise
+    _stage(uuid, order, piece, payload)
     return {"rows": piece.rows, "seconds": seconds, "bytes": len(payload)}
 
 
-def _stage(uuid: str, run_id: str, piece: Chunk, payload: bytes) -> None:
+def _compute(spec: Spec, piece: Chunk) -> tuple[float, bytes]:
+    """Return the seconds of computing and the results as they are staged."""
+    from orbresearch import staging
+
+    item, keep = load_input(spec, piece.input), spec.kept
+    start = time.perf_counter()
+    if keep == "all":
+        batch, more = compute_rows(spec.run_id, item, spec.grid, spec.rules, piece), b""
+    else:
+        batch, summary = compute_best(spec.run_id, item, check_summary(spec.grid), spec.rules, piece, keep)
+        more = summary.to_bytes()
+    seconds = time.perf_counter() - start
+    facts = {"seconds": round(seconds, 6), "kept": write_keep(keep), "backtests": piece.rows, "input": piece.input}
+    return seconds, staging.encode_batch(
+        batch.replace_schema_metadata({name: str(value) for name, value in facts.items()}), more
+    )
+
+
+def _note(uuid: str, order: str, piece: Chunk, state: str) -> None:
+    """Tell the books how a chunk fares; what they do not take down changes no result."""
+    from orbresearch import staging
+
+    with contextlib.suppress(Unreachable):
+        staging.note_chunk(worker_services().staging, uuid, order, piece.first, piece.rows, state)
+
+
+def _stage(uuid: str, order: str, piece: Chunk, payload: bytes) -> None:
     """Stage a chunk's results; while Redis is full, wait for the reaper to make room."""
     from orbresearch import staging
 
     end, pause = time.monotonic() + _FULL_SECONDS, 0.1
     while True:
         try:
-            staging.complete_chunk(worker_services().staging, uuid, run_id, piece.first, piece.rows, payload)
+            staging.complete_chunk(worker_services().staging, uuid, order, piece.first, piece.rows, payload)
             return
         except Full:
             if time.monotonic() > end:
                 raise
-            log.warning("Redis is full; chunk %d of run %s waits for the reaper", piece.first, run_id)
+            log.warning("Redis is full; chunk %d of run %s waits for the reaper", piece.first, order)
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
+
+
+def load_input(spec: Spec, at: int) -> Input:
+    """Return one of a run's inputs, loaded once per process."""
+    found = spec.inputs[at]
+    return _load_input(found["ticker"], found["duration"], found["series"], found["days"])
 
 
 def call_with_services(function: Callable[..., Any], *args: Any) -> Any:

@@ -36,20 +36,30 @@ for first, state in pairs(staged) do
   firsts[#firsts + 1] = first
 end
 redis.call('HSET', run, 'persisted', persisted_rows, 'staged', staged_rows, 'staged_bytes', staged_bytes)
+redis.call('HSET', run, 'opened_at', redis.call('TIME')[1])
 redis.call('SADD', runs, ARGV[1])
 return firsts
+"""
+
+# KEYS: chunks. ARGV: first, state, rows. Returns 1, or 0 where it was complete already.
+NOTE = """
+local state = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if string.sub(state, 1, 7) == 'staged ' or string.sub(state, 1, 10) == 'persisted ' then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3])
+return 1
 """
 
 # KEYS: run, chunks, runs, stream. ARGV: run_id, first, rows, payload. Returns 1, or 0 where it was complete already.
 COMPLETE = """
 local run, chunks, runs, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local run_id, first, rows, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local state = redis.call('HGET', chunks, first)
-if state and string.sub(state, 1, 10) ~= 'submitted ' then return 0 end
+local state = redis.call('HGET', chunks, first) or ''
+if string.sub(state, 1, 7) == 'staged ' or string.sub(state, 1, 10) == 'persisted ' then return 0 end
 local entry = redis.call('XADD', stream, '*', 'run', run_id, 'first', first, 'rows', rows, 'payload', payload)
 redis.call('HSET', chunks, first, 'staged ' .. rows .. ' ' .. #payload .. ' ' .. entry)
 redis.call('HINCRBY', run, 'staged', rows)
 redis.call('HINCRBY', run, 'staged_bytes', #payload)
+redis.call('HSET', run, 'staged_at', redis.call('TIME')[1])
 redis.call('SADD', runs, run_id)
 return 1
 """
@@ -69,6 +79,7 @@ if staged_rows then
 end
 redis.call('HSET', chunks, first, 'persisted ' .. rows)
 redis.call('HINCRBY', run, 'persisted', rows)
+redis.call('HSET', run, 'persisted_at', redis.call('TIME')[1])
 redis.call('SADD', runs, run_id)
 return 1
 """

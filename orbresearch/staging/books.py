@@ -1,8 +1,9 @@
 """The books (db 0): which chunks are computed, the stream of results on its way to the store, the reaper's lease.
 
-A chunk goes submitted -> staged -> persisted. Each step changes its state, the counters and the stream in one atomic
-command, and repeating it changes nothing. The store's ledger is the truth: books that are lost cost re-work, never
-results. A chunk is known by its first backtest; a run's chunk plan must be the same each time the run is opened.
+A chunk goes submitted -> running -> staged -> persisted, or to failed, from where it may run again. Each step changes
+its state, the counters and the stream in one atomic command, and repeating it changes nothing. The store's ledger is
+the truth: books that are lost cost re-work, never results. A chunk is known by its first backtest; a run's chunk plan
+must be the same each time the run is opened.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from orbresearch.errors import InputsMissing
 from orbresearch.staging import _scripts, keys
 from orbresearch.staging.connection import Staging, speaking
 
+_COUNTED, _STAMPS = ("total", "staged", "persisted", "staged_bytes"), ("opened_at", "staged_at", "persisted_at")
 _READ_BYTES = 64_000_000  # of payloads that one call of read_staged returns, unless a single one is larger
 
 
@@ -32,13 +34,19 @@ class Staged:
 
 @dataclass(frozen=True)
 class Counts:
-    """Where a run stands, in backtests; ``staged_bytes`` are on the stream. computed = staged + persisted."""
+    """Where a run stands, in backtests; ``staged_bytes`` are on the stream. computed = staged + persisted.
+
+    ``opened_at``, ``staged_at`` and ``persisted_at`` are UTC epoch seconds, of the last time; 0: never.
+    """
 
     total: int
     computed: int
     staged: int
     persisted: int
     staged_bytes: int
+    opened_at: int = field(default=0, compare=False)
+    staged_at: int = field(default=0, compare=False)
+    persisted_at: int = field(default=0, compare=False)
 
     @property
     def queued(self) -> int:
@@ -101,6 +109,11 @@ def complete_chunk(staging: Staging, uuid: str, run_id: str, first: int, rows: i
     return bool(_run(staging, _scripts.COMPLETE, _book_keys(uuid, run_id), run_id, first, rows, payload))
 
 
+def note_chunk(staging: Staging, uuid: str, run_id: str, first: int, rows: int, state: str) -> bool:
+    """Write down that a chunk is ``running`` or has ``failed``; False where it is staged or persisted already."""
+    return bool(_run(staging, _scripts.NOTE, [keys.chunks(uuid, run_id)], first, state, rows))
+
+
 def read_staged(staging: Staging, uuid: str, consumer: str, count: int) -> list[Staged]:
     """Read up to ``count`` results: first those read before and not acknowledged, by whomever, then new ones.
 
@@ -141,14 +154,16 @@ def counts(staging: Staging, uuid: str, run_id: str | None = None) -> Counts:
         members: Any = staging.books.smembers(keys.runs(uuid)) if run_id is None else [run_id.encode()]
         pipeline = staging.books.pipeline(transaction=False)  # a full server refuses transactions
         for member in members:
-            pipeline.hmget(keys.run(uuid, member.decode()), ["total", "staged", "persisted", "staged_bytes"])
+            pipeline.hmget(keys.run(uuid, member.decode()), [*_COUNTED, *_STAMPS])
         found = [[int(value or 0) for value in values] for values in pipeline.execute()]
-    total, staged, persisted, staged_bytes = (sum(column) for column in zip([0] * 4, *found, strict=True))
-    return Counts(total, staged + persisted, staged, persisted, staged_bytes)
+    columns = list(zip([0] * (len(_COUNTED) + len(_STAMPS)), *found, strict=True))
+    total, staged, persisted, staged_bytes = (sum(column) for column in columns[: len(_COUNTED)])
+    stamps = (max(column) for column in columns[len(_COUNTED) :])
+    return Counts(total, staged + persisted, staged, persisted, staged_bytes, *stamps)
 
 
 def chunk_states(staging: Staging, uuid: str, run_id: str) -> dict[int, str]:
-    """Return first backtest -> "submitted", "staged" or "persisted", for one run."""
+    """Return first backtest -> "submitted", "running", "failed", "staged" or "persisted", for one run."""
     with speaking(staging.where):
         found: Any = staging.books.hgetall(keys.chunks(uuid, run_id))
     return {int(first): state.split()[0].decode() for first, state in sorted(found.items(), key=lambda x: int(x[0]))}

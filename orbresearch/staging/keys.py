@@ -8,7 +8,8 @@ BOOKS, RANGES, TICKS = 0, 1, 2  # the databases
 
 GROUP = "reaper"  # the consumer group of every result stream
 
-# --- db 0: one store's books. Two labs with two stores on one Redis never meet.
+# --- db 0: one store's books. Two labs with two stores on one Redis never meet. ``run_id``: of a run that does not keep
+# all of its rows, the name that keep.order_of gives it: books of different ways to keep a run never meet either.
 
 
 def stream(uuid: str) -> str:
@@ -27,12 +28,12 @@ def runs(uuid: str) -> str:
 
 
 def run(uuid: str, run_id: str) -> str:
-    """Hash: spec, and in backtests total, staged, persisted, and staged_bytes."""
+    """Hash: spec; in backtests total, staged, persisted; staged_bytes; in epoch seconds *_at: see books.Counts."""
     return f"orb:{uuid}:run:{run_id}"
 
 
 def chunks(uuid: str, run_id: str) -> str:
-    """Hash: a chunk's first backtest -> "submitted ROWS", "staged ROWS BYTES ENTRY" or "persisted ROWS"."""
+    """Hash: a chunk's first backtest -> "submitted ROWS" (running, failed, persisted) or "staged ROWS BYTES ENTRY"."""
     return f"orb:{uuid}:run:{run_id}:chunks"
 
 

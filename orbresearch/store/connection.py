@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from orbresearch.errors import BadInput, Unreachable
 from orbresearch.settings import StoreSettings
 from orbresearch.store.failures import FILE_ASKED, address, code_of, translated
-from orbresearch.store.shape import create_missing, find_missing
+from orbresearch.store.shape import create_missing, find_missing, is_older, migrate
 from orbresearch.store.tables import SCHEMA_VERSION, Tables, make_tables
 
 CONNECT_SECONDS = 5
@@ -143,11 +143,12 @@ def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 def _prepare(engine: sa.Engine, tables: Tables, settings: StoreSettings, create: bool) -> str:
     """Check what is there, create what is not, and return the store's uuid."""
     with engine.connect() as connection:
-        missing = find_missing(connection, tables, settings)
-        identity = None if missing else connection.execute(sa.select(tables.info.c.uuid)).scalar()
+        older = create and is_older(connection, tables)
+        missing = [] if older else find_missing(connection, tables, settings)
+        identity = None if missing or older else connection.execute(sa.select(tables.info.c.uuid)).scalar()
     if identity is None and not create:
         raise _no_results(settings)
-    return identity or _create(engine, tables, settings)
+    return _create(engine, tables, settings) if older or identity is None else identity
 
 
 def _create(engine: sa.Engine, tables: Tables, settings: StoreSettings) -> str:
@@ -155,6 +156,8 @@ def _create(engine: sa.Engine, tables: Tables, settings: StoreSettings) -> str:
     if not settings.is_mysql:
         _use_wal(engine)
     with _alone(engine, settings), _transaction(engine) as connection:
+        if is_older(connection, tables):
+            migrate(connection, tables)
         create_missing(connection, tables, find_missing(connection, tables, settings))
         identity = connection.execute(sa.select(tables.info.c.uuid)).scalar()
         if identity is None:

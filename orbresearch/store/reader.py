@@ -19,7 +19,6 @@ from orbresearch.store.connection import Store, reading
 from orbresearch.store.failures import reason_of
 from orbresearch.store.query import MOST_ROWS, NUMBERS, Query, check_columns, count_of, make_query
 from orbresearch.store.records import decode_run
-from orbresearch.store.tables import MIN_SESSIONS
 
 _RANKING = (
     "backtest_profit",
@@ -105,7 +104,7 @@ def read_best(
     n: int,
     *,
     by: str = "sharpe_ratio",
-    min_sessions: int = MIN_SESSIONS,
+    min_sessions: int = schema.MIN_SESSIONS,
     unresolved: bool = False,
 ) -> pd.DataFrame:
     """Return the ``n`` rows with the highest ``by``, ties in the order of ``backtest_id``.

@@ -28,14 +28,15 @@ def encode_run(table: sa.Table, record: Mapping[str, object]) -> dict[str, objec
     record : mapping
         Its columns. ``tickers`` and ``range_durations`` are sequences or comma-separated text; ``rules``, ``grid``,
         ``inputs`` and ``quality`` anything JSON knows, or text; sessions dates or ISO text. ``created_at`` (an aware
-        datetime, or naive UTC) defaults to now, ``results_version`` to the present one.
+        datetime, or naive UTC) defaults to now, ``results_version`` to the present one, ``kept`` to "all".
 
     Raises
     ------
     BadInput
         A column that is lacking or unknown, or a value that does not fit it.
     """
-    record = {"created_at": utc_now(), "results_version": schema.RESULTS_VERSION, **record}
+    defaults = {"created_at": utc_now(), "results_version": schema.RESULTS_VERSION, "kept": "all", "finished_at": None}
+    record = defaults | dict(record)
     names = [column.name for column in table.columns]
     lacking, unknown = [n for n in names if n not in record], [n for n in record if n not in names]
     if lacking or unknown:
@@ -51,13 +52,15 @@ def decode_run(row: Mapping[str, object]) -> dict[str, object]:
         found[name] = json.loads(str(found[name]))
     for name, kind in LISTS.items():
         found[name] = [kind(part) for part in str(found[name]).split(",") if part]
-    created_at = found["created_at"]
-    if isinstance(created_at, datetime):
-        found["created_at"] = created_at.replace(tzinfo=UTC)
+    for name, value in found.items():
+        if isinstance(value, datetime):
+            found[name] = value.replace(tzinfo=UTC)
     return found
 
 
 def _encode(column: sa.Column[Any], value: object) -> object:
+    if value is None and column.nullable:
+        return None
     try:
         return _convert(column, value)
     except (TypeError, ValueError) as error:

@@ -13,6 +13,9 @@ from orbresearch.errors import WrongTable
 from orbresearch.settings import StoreSettings
 from orbresearch.store.tables import SCHEMA_VERSION, Tables, make_best_view
 
+MIGRATED = (1,)  # older versions whose tables become present ones by columns and tables that they lack
+_ADDED = (("runs", ("kept", "finished_at")),)
+
 
 def find_missing(connection: sa.Connection, tables: Tables, settings: StoreSettings) -> list[str]:
     """Return the names of the tables and the view that are not there yet.
@@ -23,7 +26,7 @@ def find_missing(connection: sa.Connection, tables: Tables, settings: StoreSetti
         One that is there has another shape, or was written by another version of the tables.
     """
     present, views = _list_names(connection, [*(table.name for table in tables.all), tables.view])
-    for table in (tables.info, tables.results, tables.runs, tables.chunks):
+    for table in (tables.info, tables.results, tables.runs, tables.chunks, tables.summaries):
         wrong = "is a view" if table.name in views else _difference(connection, table) if table.name in present else ""
         if wrong:
             raise _wrong_table(table.name, wrong, settings)
@@ -46,6 +49,27 @@ def create_missing(connection: sa.Connection, tables: Tables, missing: list[str]
             index.create(connection, checkfirst=True)
     if tables.view in missing:
         connection.exec_driver_sql(_view_statement(connection.dialect, tables))
+
+
+def is_older(connection: sa.Connection, tables: Tables) -> bool:
+    """Return whether the tables were written by a version from which :func:`migrate` knows the way."""
+    if not sa.inspect(connection).has_table(tables.info.name):
+        return False
+    columns = {column["name"] for column in sa.inspect(connection).get_columns(tables.info.name)}
+    if "schema_version" not in columns:
+        return False
+    return connection.execute(sa.select(tables.info.c.schema_version)).scalar() in MIGRATED
+
+
+def migrate(connection: sa.Connection, tables: Tables) -> None:
+    """Bring tables up to date. What is done already is left alone: an interrupted migration is simply repeated."""
+    for table, names in _ADDED:
+        there = {column["name"] for column in sa.inspect(connection).get_columns(getattr(tables, table).name)}
+        for name in (name for name in names if name not in there):
+            column = sa.schema.CreateColumn(getattr(tables, table).c[name]).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {getattr(tables, table).name} ADD COLUMN {column}")
+    tables.summaries.create(connection, checkfirst=True)
+    connection.execute(tables.info.update().values(schema_version=SCHEMA_VERSION))
 
 
 def _view_statement(dialect: sa.Dialect, tables: Tables) -> str:
@@ -119,6 +143,10 @@ def _check_version(connection: sa.Connection, tables: Tables, settings: StoreSet
     version = connection.execute(sa.select(tables.info.c.schema_version)).scalar()
     if version not in (None, SCHEMA_VERSION):
         wrong = f"tables are of version {version}; this orbresearch writes version {SCHEMA_VERSION}"
+        if version in MIGRATED:
+            raise WrongTable(
+                tables.info.name, settings.where, wrong, "open an orb.Lab() once: it brings them up to date"
+            )
         fix = "install the orbresearch that wrote them, or " + _other_place(settings)
         raise WrongTable(tables.info.name, settings.where, wrong, fix)
 

@@ -13,9 +13,9 @@ from sqlalchemy.dialects import mysql
 from orbresearch import schema
 from orbresearch.errors import BadInput
 
-SCHEMA_VERSION = 1  # of the tables; stored in store_info
-MIN_SESSIONS = 30  # strategy.md, "Best"
+SCHEMA_VERSION = 2  # of the tables; stored in store_info
 RUN_ID_LENGTH = 16
+KEPT_LENGTH = 200
 BACKTEST_ID_LENGTH = 27  # run id, "-", ten digits
 TICKER_LENGTH = 32
 DEFAULT_RESULTS = "results"
@@ -49,13 +49,14 @@ class Tables:
     results: sa.Table
     runs: sa.Table
     chunks: sa.Table
+    summaries: sa.Table
     info: sa.Table
     view: str
 
     @property
     def all(self) -> tuple[sa.Table, ...]:
         """Every table."""
-        return self.results, self.runs, self.chunks, self.info
+        return self.results, self.runs, self.chunks, self.summaries, self.info
 
 
 def make_tables(results: str = DEFAULT_RESULTS) -> Tables:
@@ -78,6 +79,7 @@ def make_tables(results: str = DEFAULT_RESULTS) -> Tables:
         _results(metadata, results),
         _runs(metadata, f"{prefix}runs"),
         _chunks(metadata, f"{prefix}chunks"),
+        _summaries(metadata, f"{prefix}summaries"),
         _info(metadata, f"{prefix}store_info"),
         f"{prefix}best_per_run",
     )
@@ -90,7 +92,7 @@ def make_best_view(tables: Tables) -> sa.Select[Any]:
     names = schema.RESULTS.names
     ranked = (
         sa.select(*(rows[name] for name in names), place.label("place"))
-        .where(rows.resolved == 1, rows.sessions_traded >= MIN_SESSIONS, rows.sharpe_ratio.is_not(None))
+        .where(rows.resolved == 1, rows.sessions_traded >= schema.MIN_SESSIONS, rows.sharpe_ratio.is_not(None))
         .subquery("ranked")
     )
     runs = tables.runs
@@ -140,6 +142,8 @@ def _runs(metadata: sa.MetaData, name: str) -> sa.Table:
         column("source", sa.Text()),
         column("results_version", sa.Integer()),
         column("orbresearch_version", sa.String(32)),
+        sa.Column("kept", sa.String(KEPT_LENGTH), nullable=False, server_default="all"),  # "all", or JSON of keep.Best
+        sa.Column("finished_at", _stamp()),  # UTC: when the trades of its best were stored
         sa.Index(f"ix_{name}_family", "family"),
         **_OPTIONS,
     )
@@ -154,6 +158,18 @@ def _chunks(metadata: sa.MetaData, name: str) -> sa.Table:
         sa.Column("row_count", sa.BigInteger(), nullable=False),
         sa.Column("persisted_at", _stamp(), nullable=False),  # UTC
         sa.Column("duration", sa.Double()),  # seconds of computing
+        **_OPTIONS,
+    )
+
+
+def _summaries(metadata: sa.MetaData, name: str) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("run_id", _ascii(RUN_ID_LENGTH), primary_key=True),
+        sa.Column("input", sa.Integer(), primary_key=True, autoincrement=False),  # ticker by ticker, range by range
+        sa.Column("part", sa.Integer(), primary_key=True, autoincrement=False),  # below what a statement may hold
+        sa.Column("payload", sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), *_MYSQL), nullable=False),
         **_OPTIONS,
     )
 

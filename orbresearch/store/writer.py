@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
 
 from orbresearch.errors import Corrupt
+from orbresearch.keep import read_keep
 from orbresearch.store.bulk import LoadRefused, insert_mysql, insert_sqlite, load_mysql
-from orbresearch.store.connection import Store, utc_now, writing
+from orbresearch.store.connection import Store, reading, utc_now, writing
 from orbresearch.store.failures import is_duplicate, reason_of
+from orbresearch.store.keeping import add_summaries, keep_best, lock_runs
 from orbresearch.store.literals import check_batch, in_key_order
 from orbresearch.store.records import encode_run
+from orbresearch.summary import Summary
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +44,33 @@ def register_run(store: Store, record: Mapping[str, object]) -> bool:
         return _insert_new(connection, store.tables.runs, row)
 
 
-def persist_chunk(store: Store, run_id: str, first: int, batch: pa.RecordBatch) -> int:
-    """Write one chunk's rows and its ledger row: both or, whatever happens, neither.
+class Chunk(NamedTuple):
+    """The results of one chunk, as they come off the stream.
 
     Parameters
     ----------
-    store : Store
-    run_id : str
     first : int
         Index of the chunk's first backtest in its run: the ledger's key.
     batch : pyarrow.RecordBatch
-        Rows as :data:`orbresearch.schema.RESULTS`; the schema's metadata may say ``seconds`` of computing.
+        Rows as :data:`orbresearch.schema.RESULTS`. The schema's metadata may say ``seconds`` of computing; of a chunk
+        that keeps its best only, what it ``kept``, how many ``backtests`` it had, and of which ``input``.
+    summary : Summary, optional
+        Of all its backtests, where not all rows are kept.
+    """
+
+    run_id: str
+    first: int
+    batch: pa.RecordBatch
+    summary: Summary | None = None
+
+
+def persist_chunk(store: Store, run_id: str, first: int, batch: pa.RecordBatch, summary: Summary | None = None) -> int:
+    """Write one chunk's rows and its ledger row: both or, whatever happens, neither. See :class:`Chunk`.
 
     Returns
     -------
     int
-        Rows written; 0 when the ledger already has the chunk.
+        Backtests new to the ledger: 0 when it has the chunk, or when the run is kept in another way by now.
 
     Raises
     ------
@@ -65,11 +79,11 @@ def persist_chunk(store: Store, run_id: str, first: int, batch: pa.RecordBatch) 
     Unreachable
         The database failed. Nothing is written.
     """
-    return persist_chunks(store, [(run_id, first, batch)])[0]
+    return persist_chunks(store, [Chunk(run_id, first, batch, summary)])[0]
 
 
-def persist_chunks(store: Store, chunks: Iterable[tuple[str, int, pa.RecordBatch]]) -> list[int]:
-    """Write several chunks, each ``(run_id, first, batch)``, in one transaction: all of them or none.
+def persist_chunks(store: Store, chunks: Iterable[Chunk | tuple[str, int, pa.RecordBatch]]) -> list[int]:
+    """Write several chunks in one transaction: all of them or none.
 
     Small chunks go in faster together than one by one. Returns what :func:`persist_chunk` would for each, in the order
     given. After ``Corrupt``, which may not know whose rows are at fault, the sound ones can be written one by one.
@@ -84,40 +98,63 @@ def persist_chunks(store: Store, chunks: Iterable[tuple[str, int, pa.RecordBatch
 
 
 @dataclass(frozen=True)
-class _Chunk:
+class _Checked:
     """A checked chunk, its rows in key order."""
 
     place: int  # among those given
     entry: Mapping[str, Any]  # row of the ledger
     batch: pa.RecordBatch
+    kept: str
+    input: int
+    summary: Summary | None
 
     @property
     def key(self) -> tuple[str, int]:
         return self.entry["run_id"], self.entry["first"]
 
 
-def _check(chunk: tuple[str, int, pa.RecordBatch], place: int) -> _Chunk:
-    run_id, first, batch = chunk
+def _check(chunk: Chunk | tuple[str, int, pa.RecordBatch], place: int) -> _Checked:
+    run_id, first, batch, summary = Chunk(*chunk)
     check_batch(batch, run_id, f"chunk {first} of run {run_id}")
-    seconds = (batch.schema.metadata or {}).get(b"seconds")
+    said = batch.schema.metadata or {}
     entry = {
         "run_id": run_id,
         "first": int(first),
-        "row_count": batch.num_rows,
+        "row_count": int(said.get(b"backtests", batch.num_rows)),
         "persisted_at": utc_now(),
-        "duration": None if seconds is None else float(seconds),
+        "duration": float(said[b"seconds"]) if b"seconds" in said else None,
     }
-    return _Chunk(place, entry, in_key_order(batch))
+    kept, at = said.get(b"kept", b"all").decode(), int(said.get(b"input", 0))
+    return _Checked(place, entry, in_key_order(batch), kept, at, summary)
 
 
-def _persist(store: Store, chunks: Sequence[_Chunk]) -> dict[int, int]:
-    """Write the ledger's rows, then the rows of the chunks that were not in it; return how many of each."""
+def _persist(store: Store, chunks: Sequence[_Checked]) -> dict[int, int]:
+    """Write the ledger's rows, then the rows of the chunks that were not in it; return how many backtests of each."""
     with writing(store, rows=True) as connection:
-        new = [chunk for chunk in chunks if _insert_new(connection, store.tables.chunks, chunk.entry)]
-        if any(chunk.batch.num_rows for chunk in new):
+        kept = lock_runs(connection, store, (chunk.key[0] for chunk in chunks))
+        timely = [chunk for chunk in chunks if chunk.kept == kept.get(chunk.key[0], chunk.kept)]
+        new = [chunk for chunk in timely if _insert_new(connection, store.tables.chunks, chunk.entry)]
+        batches = [batch for batch in _to_keep(connection, store, new) if batch.num_rows]
+        if batches:
             names = " or ".join(f"chunk {first} of run {run_id}" for run_id, first in (chunk.key for chunk in new))
-            _insert_rows(connection, store, [chunk.batch for chunk in new], names)
-    return dict.fromkeys((chunk.place for chunk in chunks), 0) | {chunk.place: chunk.batch.num_rows for chunk in new}
+            _insert_rows(connection, store, batches, names)
+    written = {chunk.place: chunk.entry["row_count"] for chunk in new}
+    return dict.fromkeys((chunk.place for chunk in chunks), 0) | written
+
+
+def _to_keep(connection: sa.Connection, store: Store, chunks: Sequence[_Checked]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows to write; count what runs that keep their best do not write."""
+    yield from (chunk.batch for chunk in chunks if chunk.kept == "all")
+    best = [chunk for chunk in chunks if chunk.kept != "all"]
+    for (run_id, kept), some in itertools.groupby(best, key=lambda chunk: (chunk.key[0], chunk.kept)):
+        of_run, news = list(some), dict[int, list[Summary]]()
+        for chunk in of_run:
+            if chunk.summary is not None:
+                news.setdefault(chunk.input, []).append(chunk.summary)
+        add_summaries(connection, store, run_id, news)
+        keep = read_keep(kept)
+        assert keep != "all"
+        yield keep_best(connection, store, run_id, keep, [chunk.batch for chunk in of_run])
 
 
 def _insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> bool:
@@ -157,3 +194,27 @@ def _insert_from_now_on(store: Store, refusal: str) -> None:
     )
     if store.loading.engine is not None:
         store.loading.engine.dispose()
+
+
+def unfinished_runs(store: Store) -> list[tuple[str, str]]:
+    """Return the id and what is kept of every run that has all its backtests, but not the trades of its best."""
+    runs, chunks = store.tables.runs.c, store.tables.chunks.c
+    query = (
+        sa.select(runs.run_id, runs.kept)
+        .join_from(store.tables.runs, store.tables.chunks, chunks.run_id == runs.run_id)
+        .where(runs.finished_at.is_(None))
+        .group_by(runs.run_id, runs.kept, runs.backtests)
+        .having(sa.func.sum(chunks.row_count) >= runs.backtests)
+    )
+    with reading(store) as connection:
+        return [(run_id, kept) for run_id, kept in connection.execute(query)]
+
+
+def finish_run(store: Store, run_id: str, trade_stats: Mapping[str, str]) -> None:
+    """Store the trades of a run's best backtests, as JSON by id, and that nothing is left to do for it."""
+    results, runs = store.tables.results, store.tables.runs
+    with writing(store) as connection:
+        lock_runs(connection, store, [run_id])
+        for name, text in trade_stats.items():
+            connection.execute(results.update().where(results.c.backtest_id == name).values(trade_stats=text))
+        connection.execute(runs.update().where(runs.c.run_id == run_id).values(finished_at=utc_now()))

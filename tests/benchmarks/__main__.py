@@ -26,6 +26,9 @@ PARTS = {
     "memory": ("Memory", "processes.memory", True),
     "imports": ("Imports and loading, in fresh processes", "processes.imports", True),
     "bootstrap": ("Bootstrap", "speed.bootstrap", True),
+    "whole": ("A run's whole way into the store, by the clock", "journey.whole", False),
+    "beside": ("What a run takes beside its computing", "journey.beside", False),
+    "flat": ("Memory of ten million backtests", "journey.flat", False),
     "workers": ("Two worker processes, by the clock", "cluster.workers", False),
 }
 

@@ -76,8 +76,8 @@ def stage_results(services: Services, plan: Plan, settings: Settings) -> None:
     """Do what a lab and its workers do before the reaper's turn."""
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in plan.sessions.items()}
     chunks = list(plan.chunks())
-    record = begin.run_record(plan, cached, orb.__version__)
-    begin.begin_run(services, record, encode_spec(plan), [(chunk.first, chunk.rows) for chunk in chunks])
+    record = begin.run_record(plan, cached, "all", orb.__version__)
+    begin.begin_run(services, record, encode_spec(plan, "all"), [(chunk.first, chunk.rows) for chunk in chunks])
     for chunk in chunks:
         batch = compute_rows(plan.run_id, plan.inputs[chunk.input], plan.grid, plan.rules, chunk)
         payload = staging.encode_batch(batch)
@@ -144,8 +144,8 @@ def test_what_is_queued_and_staged_is_counted_in_the_report(services, plan, sett
     assert begin.run_counts(services)["staged"] == len(plan)
     other = make_plan(plan.sessions, orb.ParameterGrid([0.3, 0.4], 1, 0, 1), 300)
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in other.sessions.items()}
-    record = begin.run_record(other, cached, orb.__version__)
-    begin.begin_run(services, record, encode_spec(other), [(0, 2)])
+    record = begin.run_record(other, cached, "all", orb.__version__)
+    begin.begin_run(services, record, encode_spec(other, "all"), [(0, 2)])
     assert "2 tasks are queued but have not been executed yet" in lifecycle(services)["message"]
 
 
@@ -164,7 +164,7 @@ def test_a_result_that_the_store_cannot_hold_keeps_no_other_from_it(services, pl
     first = next(plan.chunks())
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in plan.sessions.items()}
     chunks = [(chunk.first, chunk.rows) for chunk in plan.chunks()]
-    begin.begin_run(services, begin.run_record(plan, cached, orb.__version__), encode_spec(plan), chunks)
+    begin.begin_run(services, begin.run_record(plan, cached, "all", orb.__version__), encode_spec(plan, "all"), chunks)
     assert staging.complete_chunk(*where, first.first, first.rows, b"rubbish")
     for chunk in list(plan.chunks())[1:]:
         batch = compute_rows(plan.run_id, plan.inputs[chunk.input], plan.grid, plan.rules, chunk)

@@ -77,3 +77,28 @@ def test_the_published_studies_run_on_real_prices(tmp_path, own_home, market_dat
     assert "256 sessions 2024-03-26" in said
     assert "holoviews_exec" in said
     assert "farther" in said
+
+
+LIVE = """
+import time, orbresearch as orb
+lab = orb.Lab(n_workers=1, quiet=True)
+---
+run = lab.submit(orb.synthetic_sessions(20), orb.ParameterGrid([.1, .2], 1, 0, [1, 2]))
+run
+---
+run.wait()
+time.sleep(3)
+lab.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_shown_in_a_notebook_keeps_itself_up_to_date(tmp_path, own_home, monkeypatch):
+    """What the second cell shows changes while the third one waits."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    monkeypatch.setenv("PYTHONWARNINGS", "default")
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code.strip()) for code in LIVE.split("---")])
+    nbclient.NotebookClient(book, timeout=200, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    [shown] = [out["data"]["text/html"] for out in book.cells[1].outputs if "text/html" in out.get("data", {})]
+    assert "complete, 4 of 4 backtests" in shown
+    assert "<progress value='4' max='4'" in shown

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict
 
 import pytest
 from hypothesis import settings
@@ -466,7 +465,7 @@ class Books(RuleBasedStateMachine):
             10 * len(persisted),
             sum(sizes[first] for first in staged),
         )
-        assert asdict(counts(self.staging, self.uuid)) == asdict(expected)
+        assert counts(self.staging, self.uuid) == expected
         assert staged_count(self.staging, self.uuid) == len(self.entries)
 
 

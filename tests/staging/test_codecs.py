@@ -41,7 +41,9 @@ def test_days_of_an_impossible_length_are_corrupt():
 
 @given(batches())
 def test_results_come_back_as_they_were(batch):
-    found = decode_batch(encode_batch(batch))
+    found, more = decode_batch(encode_batch(batch, b"more"))
+    assert more == b"more"
+    assert decode_batch(encode_batch(batch))[1] == b""
     assert found.schema == RESULTS
     assert found.equals(batch)
 

@@ -13,12 +13,12 @@ from orbresearch.errors import BadInput, OrbError, Unreachable, WrongTable
 from orbresearch.settings import StoreSettings
 from orbresearch.store.connection import close_store, open_store
 from orbresearch.store.reader import persisted_chunks, read_runs
-from orbresearch.store.writer import persist_chunk
+from orbresearch.store.writer import persist_chunk, register_run
 from tests.servers_mysql import MySQLServer
-from tests.store.rows import RUN, list_names, make_batch, run_sql, start_python
+from tests.store.rows import RUN, list_names, make_batch, make_record, run_sql, start_python
 
 OLD_TABLE = "CREATE TABLE results (backtest_id VARCHAR(5) PRIMARY KEY, backtest_profit DOUBLE, trade_stats TEXT)"
-NAMES = {"results", "runs", "chunks", "store_info", "best_per_run"}
+NAMES = {"results", "runs", "chunks", "summaries", "store_info", "best_per_run"}
 
 
 def refuse(settings: StoreSettings, kind: type[OrbError], *, create: bool = True) -> str:
@@ -165,10 +165,35 @@ def test_tables_of_an_earlier_version_are_refused_before_their_shape_is_looked_a
     close_store(open_store(settings))
     run_sql(settings, "UPDATE store_info SET schema_version = 0", "ALTER TABLE runs DROP COLUMN chunk_size")
     message = refuse(settings, WrongTable)
-    assert "tables are of version 0; this orbresearch writes version 1" in message
+    assert "tables are of version 0; this orbresearch writes version 2" in message
     assert "install the orbresearch that wrote them" in message
     assert ("DB_TABLE" if settings.is_mysql else "ORB_HOME") in message
     assert refuse(settings, WrongTable, create=False) == message
+
+
+def test_tables_of_version_1_are_brought_up_to_date(settings: StoreSettings) -> None:
+    store = open_store(settings)
+    register_run(store, make_record())
+    persist_chunk(store, RUN, 0, make_batch())
+    close_store(store)
+    older = ("UPDATE store_info SET schema_version = 1", "DROP TABLE summaries")
+    run_sql(settings, *older, "ALTER TABLE runs DROP COLUMN kept", "ALTER TABLE runs DROP COLUMN finished_at")
+    assert "open an orb.Lab() once" in refuse(settings, WrongTable, create=False)
+    for _ in range(2):  # the second finds nothing to do
+        store = open_store(settings)
+        assert store.uuid == run_sql(settings, "SELECT uuid FROM store_info")[0][0]
+        assert run_sql(settings, "SELECT schema_version FROM store_info") == [(2,)]
+        assert run_sql(settings, "SELECT kept, finished_at FROM runs") == [("all", None)]
+        assert persist_chunk(store, RUN, 0, make_batch()) == 0  # the ledger is as it was
+        close_store(store)
+
+
+def test_a_migration_that_was_interrupted_goes_on(settings: StoreSettings) -> None:
+    close_store(open_store(settings))
+    run_sql(settings, "UPDATE store_info SET schema_version = 1", "ALTER TABLE runs DROP COLUMN finished_at")
+    store = open_store(settings)
+    assert register_run(store, make_record()) is True
+    close_store(store)
 
 
 def test_two_results_tables_in_one_database_have_a_ledger_each(settings: StoreSettings) -> None:

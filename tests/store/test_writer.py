@@ -339,7 +339,7 @@ def test_a_runs_facts_come_back(store: Store) -> None:
     made = datetime(2025, 3, 4, 5, 6, 7, 890123, tzinfo=timezone(timedelta(hours=-5)))
     record = make_record(created_at=made, results_version=1, inputs={"日経": "it's 100% \\ :x"}, quality="x" * 100_000)
     register_run(store, record)
-    assert read_run(store, RUN) == record
+    assert read_run(store, RUN) == record | {"kept": "all", "finished_at": None}
     assert run_sql(store.settings, "SELECT tickers, range_durations FROM runs") == [("SPY,QQQ", "300,900")]
     [(stored,)] = run_sql(store.settings, "SELECT created_at FROM runs")
     assert str(stored) == "2025-03-04 10:06:07.890123"

@@ -1,0 +1,127 @@
+"""Following a run: until all of it is in the store, or as a table that keeps itself up to date."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from orbresearch.errors import OrbError, RunFailed, Unreachable
+from orbresearch.keep import write_keep
+from orbresearch.lab.progress import ProgressBar, tell
+from orbresearch.lab.status import ENDED, sentence
+
+if TYPE_CHECKING:
+    from orbresearch.lab.lab import Lab
+    from orbresearch.lab.run import Run
+
+_POLL_SECONDS = 0.3
+_LIVE_SECONDS = 1.0
+_REPAIRS = 5  # in a row without a row more in the store
+_TRADES_SECONDS = 30.0
+_SILENCE_SECONDS = 5.0  # between two warnings about the same trouble; and until lost results are looked for
+
+
+def watch(run: Run, lab: Lab, resume: Callable[[], object] | None, persisted: int) -> None:
+    """Show progress until all rows are committed, the rest has failed, or nobody computes it any more.
+
+    Parameters
+    ----------
+    resume : callable, optional
+        Stages anew what Redis has lost of the run, and gives out what the store lacks.
+    persisted : int
+        Backtests in the store.
+
+    Raises
+    ------
+    RunFailed
+    """
+    told, quiet, repairs = 0.0, time.monotonic(), 0
+    with ProgressBar(run.total, persisted) as bar:
+        while True:
+            found, before = lab.progress(run.order), persisted
+            trouble = found["reaper_error"]
+            try:
+                persisted = run.persisted()
+            except Unreachable as error:  # the reaper tries again, and so do we
+                trouble = str(error)
+            bar.show(max(found["computed"], persisted), persisted)
+            idle = not found["running"] and (not found["waiting"] or found["halted"])
+            if persisted >= run.total or (idle and persisted + found["failed"] >= run.total):
+                break
+            if found["cancelled"] and idle and not _staged(run, lab):
+                break
+            if trouble and time.monotonic() - told > _SILENCE_SECONDS:
+                told = time.monotonic()
+                tell(f"\nthe store cannot be written; trying again: {trouble}")
+            if not idle or trouble or persisted > before:
+                quiet, repairs = time.monotonic(), repairs if persisted == before else 0
+            elif time.monotonic() - quiet > (1.0 if found["halted"] else _SILENCE_SECONDS) and not _staged(run, lab):
+                quiet, repairs = time.monotonic(), repairs + 1
+                _repair(run, resume if repairs <= _REPAIRS else None, run.total - persisted - found["failed"])
+            time.sleep(_POLL_SECONDS)
+    if persisted >= run.total:
+        _wait_for_trades(run, lab)
+    elif found["cancelled"]:
+        tell(f"run {run.run_id} was cancelled: {persisted:,} of {run.total:,} backtests are in the store")
+    else:
+        raise RunFailed(run.run_id, [sentence(failure) for failure in found["failures"]])
+
+
+def show_live(run: Run) -> None:
+    """Show a run's table in a notebook and keep it up to date until the run ends or its lab closes."""
+    from IPython.display import HTML, display
+
+    handle = display(HTML(run._repr_html_()), display_id=True)
+
+    def follow() -> None:
+        while (found := _status(run)) is not None:
+            handle.update(HTML(run._repr_html_()))
+            if found["state"] in ENDED:
+                return
+            time.sleep(_LIVE_SECONDS)
+
+    if run.attached and run.status()["state"] not in ENDED:
+        threading.Thread(target=follow, name=f"show {run.run_id}", daemon=True).start()
+
+
+def _status(run: Run) -> dict[str, Any] | None:
+    try:
+        return run.status() if run.attached else None
+    except (OrbError, OSError):  # the lab was closed between two looks
+        return None
+
+
+def _wait_for_trades(run: Run, lab: Lab) -> None:
+    """Wait a little for the trades of the best to be stored, which comes after the last row."""
+    end = time.monotonic() + _TRADES_SECONDS
+    while time.monotonic() < end and lab.progress(run.order)["reaping"] and not run.facts()["finished_at"]:
+        time.sleep(_POLL_SECONDS)
+
+
+def _staged(run: Run, lab: Lab) -> int:
+    """Return how many of its backtests wait in Redis, 1 where Redis cannot be asked: it may come back."""
+    try:
+        return lab.staged(run.order)
+    except Unreachable:
+        return 1
+
+
+def _repair(run: Run, resume: Callable[[], object] | None, lost: int) -> None:
+    """Stage anew what Redis has lost (a flush, a restart) and compute what is missing.
+
+    Raises
+    ------
+    RunFailed
+        It was lost again and again, this process does not know the run's inputs, or somebody has other plans with it.
+    """
+    if resume is None:
+        raise RunFailed(run.run_id, [f"{lost} results were lost on their way to the store (was Redis flushed?)"])
+    tell(f"\nRedis has lost {lost:,} backtests of run {run.run_id} or what they need; computing them again")
+    try:
+        if run.facts()["kept"] != write_keep(run.keep):
+            raise RunFailed(run.run_id, ["somebody has submitted it with another keep= meanwhile"])
+        resume()
+    except Unreachable as error:
+        tell(f"not yet: {error}")
