@@ -30,6 +30,7 @@ PARTS = {
     "beside": ("What a run takes beside its computing", "journey.beside", False),
     "flat": ("Memory of ten million backtests", "journey.flat", False),
     "workers": ("Two worker processes, by the clock", "cluster.workers", False),
+    "scale": ("The scheduler of up to 100 simulated workers", "scale.scale", False),
 }
 
 

@@ -154,6 +154,28 @@ def serve(points: str) -> dict[str, float]:
     return {}
 
 
+@step
+def scheduler() -> dict[str, float]:
+    """Run a scheduler until the input ends."""
+    import asyncio
+
+    from tests.benchmarks.simulated import serve_scheduler
+
+    asyncio.run(serve_scheduler())
+    return {}
+
+
+@step
+def simulated_workers(address: str, count: str) -> dict[str, float]:
+    """Run simulated workers of a scheduler until the input ends."""
+    import asyncio
+
+    from tests.benchmarks.simulated import serve_workers
+
+    asyncio.run(serve_workers(address, int(count)))
+    return {}
+
+
 def _import(*names: str) -> None:
     """Import modules by name."""
     from importlib import import_module
