@@ -212,8 +212,9 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
 
     async def _serve(self) -> None:
         """Connect, then reap whenever something is staged."""
-        address, security = self.scheduler.address, self.scheduler.security
-        self.client = await Client(address, asynchronous=True, security=security, set_as_default=False)
+        await self.scheduler.listen("inproc://")  # no sockets and no bytes between the scheduler and itself
+        address = self.scheduler.listeners[-1].contact_address
+        self.client = await Client(address, asynchronous=True, set_as_default=False)
         self._pump()
         while True:
             self.reaping = self.wake.is_set()
