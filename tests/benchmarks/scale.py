@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 
-from orbresearch.lab.plugin import NAME, PRIORITY, FeederPlugin
+from orbresearch.lab.plugin import NAME, PRIORITY, STAGED_BYTES, FeederPlugin
 from tests.benchmarks.measure import ROOT, Effort, Line, number
 from tests.benchmarks.simulated import Span, take_spans
 
@@ -29,7 +29,9 @@ WARM, WINDOW, ASKING, PAUSE = (
     8.0,
     0.1,
 )  # seconds: before measuring, of a window, of asking, between two askings
-SHARE, FULL = 25.0, 97.0  # percent: of a core for the scheduler at the most, of the slots' time at the least
+SHARE = 25.0  # percent of a core that the scheduler may take
+ENOUGH = 90.0  # percent of the slots' time, from which on a figure says something about the scheduler
+STAGED = 5_500_000  # bytes of 100,000 results as they are staged
 MIB = 2**20
 
 
@@ -70,7 +72,10 @@ def scale(effort: Effort) -> Iterator[Line]:
             for seconds in (0.25, 1.0) if effort.quick else (0.1, 0.25, 0.5, 1.0, 2.0):
                 found.append(measure(simulation, seconds, effort))
                 yield from lines(found[-1])
-            yield rule(slots, float(np.median(idle)), found)
+            yield from rule(slots, float(np.median(idle)), found)
+            held = measure(simulation, 1.0, effort, STAGED)
+            note = f"{STAGED / MIB:.1f} MiB each, {STAGED_BYTES / MIB:,.0f} MiB staged or under way; a fast store"
+            yield Line(f"{slots} slots, chunks of 1 s and 100,000 results: slots full", held.full, "%", note=note)
 
 
 def lines(found: Found) -> Iterator[Line]:
@@ -89,29 +94,28 @@ def lines(found: Found) -> Iterator[Line]:
     yield Line(f"{name}: priority task, there and back", found.latency, "ms", note=note)
 
 
-def rule(slots: int, idle: float, found: list[Found]) -> Line:
-    """Derive how many chunks a second the scheduler bears: each costs the same, heartbeats come whatever it computes.
+def rule(slots: int, idle: float, found: list[Found]) -> Iterator[Line]:
+    """Derive how many chunks a second the scheduler bears, between the lengths measured.
 
-    A chunk should take at least ``slots`` over this figure. A scheduler under pressure does more at once, for less
-    each: of that the rule learns nothing.
+    A chunk should take at least ``slots`` over this figure; what one costs falls with their rate. Lengths that left
+    slots empty tell nothing: there the scheduler, or this machine, had no more time to give.
     """
-    costs = [
-        (share - idle) / rate
-        for one in found
-        for share, rate in zip(one.share, one.rate, strict=True)
-        if share < 2 * SHARE or one.seconds == max(each.seconds for each in found)
-    ]
-    bears = [(SHARE - idle) / cost for cost in costs]
-    least = slots / float(np.median(bears))
-    note = f"so {slots} slots want chunks of {least:.2g} s or more; {number(10 * float(np.median(costs)))} ms per chunk"
-    return Line(f"{slots} slots: chunks a second that take {SHARE:g} % of a core", bears, "1/s", note=note)
+    full = [one for one in found if np.median(one.full) >= ENOUGH]
+    if not full:
+        return
+    points = [(float(np.median(one.share)), float(np.median(one.rate))) for one in full]
+    shares, rates = zip(*sorted([(idle, 0.0), *points]), strict=True)
+    bears = float(np.interp(SHARE, shares, rates))
+    beyond = "" if shares[-1] >= SHARE else f" (at most: no more than {number(shares[-1])} % was taken with full slots)"
+    note = f"so {slots} slots want chunks of {slots / bears:.2g} s or more{beyond}"
+    yield Line(f"{slots} slots: chunks a second that take {SHARE:g} % of a core", [bears], "1/s", note=note)
 
 
-def measure(simulation: Simulation, seconds: float, effort: Effort) -> Found:
+def measure(simulation: Simulation, seconds: float, effort: Effort, size: int = 0) -> Found:
     """Keep every slot at work on chunks of a length; measure some windows, then priority work, which costs as well."""
     slots, before = simulation.slots, simulation.memory()
     lasting = WARM + seconds + effort.few * WINDOW + 2 * ASKING
-    run_id = simulation.begin(seconds, int(1.2 * slots / seconds * lasting))
+    run_id = simulation.begin(seconds, int(1.2 * slots / seconds * lasting), size)
     time.sleep(WARM + seconds)
     moments = simulation.watch(run_id, effort.few)
     latency = list(ask_with_priority(simulation.client))
