@@ -52,9 +52,9 @@ class Summary:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, compression: str = "lz4") -> bytes:
         """Return both tables as compressed Arrow IPC streams, one after the other."""
-        sink, options = pa.BufferOutputStream(), pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+        sink, options = pa.BufferOutputStream(), pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
         for table in (self.cells, self.buckets):
             with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
                 writer.write_table(table)

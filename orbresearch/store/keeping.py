@@ -76,7 +76,7 @@ def add_summaries(connection: sa.Connection, store: Store, run_id: str, news: Ma
     table = store.tables.summaries
     for at, summaries in sorted(news.items()):
         known = _read_summaries(connection, store, run_id, at)
-        payload = merge([*known.values(), *summaries]).to_bytes()
+        payload = merge([*known.values(), *summaries]).to_bytes("zstd")
         connection.execute(table.delete().where(table.c.run_id == run_id, table.c.input == at))
         parts = [payload[start : start + _PART_BYTES] for start in range(0, len(payload), _PART_BYTES)]
         for part, piece in enumerate(parts):

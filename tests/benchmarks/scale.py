@@ -174,13 +174,13 @@ class Simulation:
         self.begun += 1
         run_id = f"{self.begun:016x}"
         pieces = [[first, 1, 0, first] for first in range(chunks)]
-        self._ask("orb_feed", run_id=run_id, store=f"{seconds} {size}", chunks=pieces, computed=0)
+        self._ask("orb_feed", order=run_id, store=f"{seconds} {size}", chunks=pieces, computed=0)
         return run_id
 
     def end(self, run_id: str) -> list[Span]:
         """Call a run off; return when its chunks were computed, after the last of them."""
-        self._ask("orb_cancel", run_id=run_id)
-        while (found := self._ask("orb_progress", run_id=run_id))["running"]:
+        self._ask("orb_cancel", order=run_id)
+        while (found := self._ask("orb_progress", order=run_id))["running"]:
             time.sleep(0.1)
         if found["failed"]:
             raise RuntimeError(found["failures"][0]["error"])
@@ -202,7 +202,7 @@ class Simulation:
         return float(self.scheduler.memory_info().rss / MIB)
 
     def _usage(self, run_id: str) -> Usage:
-        chunks = self._ask("orb_progress", run_id=run_id).get("computed", 0)
+        chunks = self._ask("orb_progress", order=run_id).get("computed", 0)
         hosts, whole = sum(cpu_of(host) for host in self.hosts), psutil.cpu_times()
         return Usage(
             time.monotonic(),
