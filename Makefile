@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run bench test lint test-compiled test-interpreted test-slow servers python clean agrees
+.PHONY: help run bench test lint test-compiled test-interpreted test-slow chaos servers python clean agrees
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,6 +21,7 @@ help:
 	@echo '                and ARGS="..." for any option of: python -m orbresearch --help'
 	@echo 'make test       install, lint, test compiled, test kernels and core once more without compilation'
 	@echo 'make test-slow  the suites that take minutes'
+	@echo 'make chaos N=100  so many random schedules of faults, 25 s each; SEED=... to repeat those from a seed on'
 	@echo 'make bench      the README's figures, as ratios of things measured in turn'
 	@echo 'make lint, make test-compiled, make test-interpreted   the parts of make test'
 	@echo 'make python     say which Python make would use; PYTHON=/path/to/python3.12 makes it another'
@@ -149,6 +150,10 @@ test-interpreted: $(VENV)/.test
 # "No tests collected" (exit code 5) is a failure like any other: it would mean that the marker is lost.
 test-slow: servers $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
+
+# Workers, reapers, clients, Redis and MariaDB killed in the middle of runs: a line per schedule, with its seed.
+chaos: servers $(VENV)/.test
+	$(BIN)/python -m tests.faults $(N) $(if $(SEED),--seed $(SEED))
 
 # A CI machine is expected to have the servers (their absence fails tests there); elsewhere nothing is installed unasked.
 # policy-rc.d keeps apt-get from starting them: tests start private ones.

@@ -114,6 +114,42 @@ def require_server() -> None:
 @contextmanager
 def mysql_server() -> Iterator[MySQLServer]:
     """Start a private server; stop it and remove its data at the end."""
+    with restartable_mysql() as started:
+        yield started.server
+
+
+@dataclass
+class RestartableMySQL:
+    """A private server that can be stopped or killed and started again: same port, same data."""
+
+    server: MySQLServer
+    _program: str
+    _folder: Path
+    _process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """End it as its administrator would; nothing happens where it does not run."""
+        self._process.terminate()
+        _wait(self._process)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._process.kill()
+        _wait(self._process)
+
+    def start(self) -> None:
+        """Start it, unless it runs, and wait until it answers."""
+        if self._process.poll() is None:
+            return
+        self._process = _launch(self._program, self._folder, self.server)
+        if not _answers(self._process, self.server):
+            self.kill()
+            raise RuntimeError(f"{self._program} does not start again:\n{_last_words(self._folder)}")
+
+
+@contextmanager
+def restartable_mysql() -> Iterator[RestartableMySQL]:
+    """Start a private server that may go and come back; stop it and remove its data at the end."""
     found = find_server()
     if found is None:
         raise RuntimeError(why_not())
@@ -122,11 +158,11 @@ def mysql_server() -> Iterator[MySQLServer]:
     try:
         _make_data_folder(program, install, folder)
         process, server = _start(program, folder)
+        restartable = RestartableMySQL(server, program, folder, process)
         try:
-            yield server
+            yield restartable
         finally:
-            process.terminate()
-            _wait(process)
+            restartable.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -161,16 +197,24 @@ def _start(program: str, folder: Path) -> tuple[subprocess.Popen[bytes], MySQLSe
     version = _version(program)
     for _ in range(3):
         server = MySQLServer(_free_port(), version)
-        with (folder / "server.out").open("ab") as out:
-            process = subprocess.Popen(
-                _command(program, folder, server), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
-            )
+        process = _launch(program, folder, server)
         if _answers(process, server):
             return process, server
         process.kill()
         _wait(process)
-    said = "\n".join(path.read_text(errors="replace")[-4000:] for path in folder.glob("server.[lo]*"))
-    raise RuntimeError(f"{program} does not start:\n{said}")
+    raise RuntimeError(f"{program} does not start:\n{_last_words(folder)}")
+
+
+def _launch(program: str, folder: Path, server: MySQLServer) -> subprocess.Popen[bytes]:
+    """Start the server program; it does not answer yet."""
+    with (folder / "server.out").open("ab") as out:
+        return subprocess.Popen(
+            _command(program, folder, server), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+
+
+def _last_words(folder: Path) -> str:
+    return "\n".join(path.read_text(errors="replace")[-4000:] for path in folder.glob("server.[lo]*"))
 
 
 def _command(program: str, folder: Path, server: MySQLServer) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import redis
 
 from orbresearch.settings import RedisSettings
 from orbresearch.staging import EmbeddedRedis, Staging, connect, start_embedded
-from orbresearch.staging.embedded import _candidates, _free_port
+from orbresearch.staging.embedded import _GUARD, _await_answer, _candidates, _config, _free_port
 
 
 def redis_servers() -> list[Path]:
@@ -37,6 +38,49 @@ def fresh_staging(*directives: str, binary: Path | None = None) -> Iterator[Stag
     """A connection to such a server."""
     with fresh_redis(*directives, binary=binary) as server, connect(server.settings) as staging:
         yield staging
+
+
+class RestartableRedis:
+    """A server that can be killed and started again: same port, same password, empty. It ends with this process."""
+
+    def __init__(self) -> None:
+        self._server = start_embedded()
+        self.settings, self.running = self._server.settings, True
+
+    def kill(self) -> None:
+        """End it; nothing happens where it does not run."""
+        if self.running:
+            self._server.stop()
+        self.running = False
+
+    def start(self) -> None:
+        """Start it, unless it runs, and wait until it answers."""
+        if self.running:
+            return
+        old = self._server
+        guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_GUARD), str(old.binary), str(old._folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=True,
+        )
+        guard.stdin.write(_config(self.settings, ()).encode())
+        self._server, self.running = EmbeddedRedis(self.settings, old.version, old.binary, guard, old._folder), True
+        if words := _await_answer(self._server):
+            self.kill()
+            raise RuntimeError(f"Redis does not start again: {words}")
+
+
+@contextmanager
+def restartable_redis() -> Iterator[RestartableRedis]:
+    """Start such a server; it is gone at the end."""
+    server = RestartableRedis()
+    try:
+        yield server
+    finally:
+        server.kill()
 
 
 @contextmanager

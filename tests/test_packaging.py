@@ -356,7 +356,7 @@ def test_make_run_and_the_program_know_the_same_options():
     assert options <= known
 
 
-@pytest.mark.parametrize("target", ["help", "lint", "test", "test-slow", "clean"])
+@pytest.mark.parametrize("target", ["help", "lint", "test", "test-slow", "chaos", "clean"])
 def test_make_understands_its_targets(target):
     assert run_make("-n", target, CI="true").returncode == 0
 
