@@ -5,8 +5,9 @@ reaper's own answer tell it whether something is staged; one reaper runs at the 
 when nothing is staged, so that an idle cluster is idle.
 
 A chunk that raises is tried again, then set aside with its traceback; one that passes its time limit costs its worker a
-restart and counts as raised. Chunks whose inputs Redis has lost wait until somebody stages them anew. While more bytes
-are staged than the limit, no chunk is given out.
+restart and counts as raised. A chunk that could not reach Redis is no failure: it is given out again. Chunks whose
+inputs Redis has lost wait until somebody stages them anew. While more bytes are staged than the limit, no chunk is
+given out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from orbresearch.errors import InputsMissing
+from orbresearch.errors import Full, InputsMissing, Unreachable
 from orbresearch.keep import run_of
 from orbresearch.lab.worker import call_with_services, compute_chunk
 
@@ -32,6 +33,7 @@ PRIORITY = 1_000_000
 ATTEMPTS = 3  # of a chunk that raises
 STAGED_BYTES = 256 * 2**20  # of results that may wait in Redis
 CHUNK_SECONDS = 900.0  # after which a chunk is taken for stuck
+_AWAY_SECONDS = 1.0  # after which a chunk that could not reach Redis is given out again
 _CHUNKS_PER_SLOT = 2  # under way or waiting at a worker
 _TOGETHER_SECONDS = 0.0005  # per slot, in which chunks that end are replaced in one message: 50 ms for 100 slots
 _BACKOFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -310,6 +312,12 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         except InputsMissing:
             feed.halted = True
             feed.waiting.appendleft(chunk)
+        except Unreachable as error:
+            if isinstance(error, Full):  # and stays full
+                self._again(feed, chunk, _first_line(error), "".join(traceback.format_exception(error)))
+            else:  # no fault of the chunk's; the reaper, which fails as well, says why
+                await asyncio.sleep(_AWAY_SECONDS)
+                self._requeue(feed, chunk)
         except TimeoutError:
             await self._restart_worker_of(key)
             self._again(feed, chunk, f"TimeoutError: passed {self.chunk_seconds:g} s", "")
@@ -339,8 +347,13 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         if feed.attempts[chunk[0]] >= ATTEMPTS or feed.cancelled:
             feed.fail(chunk, reason, trace)
             return
-        feed.waiting.append(chunk)
-        self.turn.append(feed.order)
+        self._requeue(feed, chunk)
+
+    def _requeue(self, feed: Feed, chunk: Piece) -> None:
+        """Let a chunk be given out once more, unless its run was called off."""
+        if not feed.cancelled:
+            feed.waiting.append(chunk)
+            self.turn.append(feed.order)
 
     async def _restart_worker_of(self, key: str) -> None:
         """End the worker process that is stuck with a task: a thread cannot be ended."""
