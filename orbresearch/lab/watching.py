@@ -54,7 +54,7 @@ def watch(run: Run, lab: Lab, resume: Callable[[], object] | None, persisted: in
                 break
             if trouble and time.monotonic() - told > _SILENCE_SECONDS:
                 told = time.monotonic()
-                tell(f"\nthe store cannot be written; trying again: {trouble}")
+                tell(f"\nresults do not get into the store; trying again: {trouble}")
             if not idle or trouble or persisted > before:
                 quiet, repairs = time.monotonic(), repairs if persisted == before else 0
             elif time.monotonic() - quiet > (1.0 if found["halted"] else _SILENCE_SECONDS) and not _staged(run, lab):

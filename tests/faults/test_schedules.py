@@ -59,7 +59,7 @@ def test_a_database_that_is_away_is_named_and_waited_for(servers, own_home):
     said = play(away, servers, own_home).said
     port = servers.mysql.server.port
     assert re.search(
-        rf"the store cannot be written; trying again: .*MySQL at 127.0.0.1:{port} cannot be used: .*;", said
+        rf"results do not get into the store; trying again: .*MySQL at 127.0.0.1:{port} cannot be used: .*;", said
     )
     assert "that the server runs" in said
 
