@@ -31,7 +31,7 @@ def play(schedule: Schedule, servers: Servers, home: Path) -> Played:
     """Play a schedule in an empty folder; raise AssertionError where anything is not as it must be."""
     servers.revive()
     with open_stage(servers, home, sqlite=schedule.sqlite) as stage:
-        stage.await_submission()
+        begin(stage, schedule.hasty)
         for fault in schedule.faults:
             time.sleep(max(0.0, stage.submitted + fault.moment - time.monotonic()))
             inject(stage, fault)
@@ -39,6 +39,16 @@ def play(schedule: Schedule, servers: Servers, home: Path) -> Played:
         seconds = time.monotonic() - stage.submitted
         check_all(stage, make_plan(), books_lost=schedule.has("redis"))
         return Played(seconds, stage.said(), len(stage.notebooks), stage.unused_marks())
+
+
+def begin(stage: Stage, hasty: float) -> None:
+    """Submit the run; with a client that is killed on its way there, then with another."""
+    stage.attach_client()
+    if hasty:
+        time.sleep(hasty)
+        stage.kill_client()
+        stage.start_client()
+    stage.await_submission()
 
 
 def inject(stage: Stage, fault: Fault) -> None:

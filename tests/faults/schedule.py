@@ -10,6 +10,7 @@ KINDS = ("worker", "reaper", "database", "flush", "redis", "client", "raises", "
 LAST_MOMENT = 5.0  # seconds: what an undisturbed run takes at the least, 200 chunks of .05 s on two workers
 LONGEST = 8.0  # seconds that a server is away; mostly it is less than two
 TOGETHER = 1.5  # seconds
+HASTY = 0.2  # of all schedules
 SQLITE_EVERY = 4  # of so many consecutive seeds one has SQLite
 
 
@@ -26,13 +27,24 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Faults in the order of their moments."""
+    """Faults in the order of their moments.
+
+    Parameters
+    ----------
+    faults : tuple of Fault
+    sqlite : bool
+        SQLite in place of MariaDB.
+    hasty : float
+        Seconds after which the first client is killed, on its way to submit; 0: it is not.
+    """
 
     faults: tuple[Fault, ...]
     sqlite: bool = False
+    hasty: float = 0.0
 
     def __str__(self) -> str:
-        return f"{'SQLite' if self.sqlite else 'MariaDB'}: {'; '.join(map(str, self.faults)) or 'no fault'}"
+        hasty = f"first client killed after {self.hasty} s; " if self.hasty else ""
+        return f"{'SQLite' if self.sqlite else 'MariaDB'}: {hasty}{'; '.join(map(str, self.faults))}"
 
     def has(self, *words: str) -> bool:
         """Whether a fault with one of these words is in it."""
@@ -50,7 +62,8 @@ def draw(seed: int) -> Schedule:
     drawn: list[Fault] = []
     for kind in rng.sample(KINDS, rng.randint(3, 5)):
         drawn += _draw_one(rng, kind, round(rng.uniform(first, last), 2), sqlite)
-    return Schedule(tuple(sorted(drawn)), sqlite)
+    hasty = round(rng.uniform(0.1, 1.5), 2) if rng.random() < HASTY else 0.0
+    return Schedule(tuple(sorted(drawn)), sqlite, hasty)
 
 
 def _draw_one(rng: random.Random, kind: str, moment: float, sqlite: bool) -> list[Fault]:

@@ -167,6 +167,10 @@ class Stage:
         """Start a notebook; it makes its plan while the lab starts."""
         self.notebooks.append(Notebook(self.folder / f"client{len(self.notebooks)}.txt", self.environ))
 
+    def attach_client(self) -> None:
+        """Let the first notebook submit."""
+        self.notebooks[0].attach(self.address)
+
     def start_client(self) -> None:
         """Start a notebook that goes on with the run."""
         self.open_client()
@@ -177,8 +181,7 @@ class Stage:
         self.notebooks[-1].kill()
 
     def await_submission(self) -> None:
-        """Let the first notebook submit, and wait until the run is under way: moments count from here."""
-        self.notebooks[-1].attach(self.address)
+        """Wait until the run is under way: moments count from here."""
         words = f"run {make_plan().run_id}: "
         wait_for(lambda: words in self.said() or self._ended(), START_SECONDS, "the run was not submitted")
         assert words in self.said(), self.said()

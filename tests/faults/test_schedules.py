@@ -10,7 +10,7 @@ import pytest
 from orbresearch.errors import RunFailed
 from tests.faults import hooks, seeds
 from tests.faults.check import check_all
-from tests.faults.play import play
+from tests.faults.play import begin, play
 from tests.faults.schedule import KINDS, LAST_MOMENT, Fault, Schedule, draw
 from tests.faults.stage import open_stage, wait_for
 from tests.faults.work import CHUNK, make_plan, small_plan
@@ -24,6 +24,7 @@ def test_a_seed_draws_the_same_schedule_again():
     drawn = [draw(seed) for seed in range(200)]
     assert drawn == [draw(seed) for seed in range(200)]
     assert sum(schedule.sqlite for schedule in drawn) == 50
+    assert any(schedule.hasty for schedule in drawn)
     told = " ".join(str(schedule) for schedule in drawn)
     for kind in ("worker", "reaper before", "reaper after", "stop database", "kill database", "lock", "flush", "redis"):
         assert kind in told
@@ -120,7 +121,7 @@ def test_two_labs_with_two_stores_share_a_redis(servers, own_home):
     two = open_stage(servers, own_home / "two", sqlite=True)
     with one as first, two as second:
         for stage in (first, second):
-            stage.await_submission()
+            begin(stage, hasty=0)
         time.sleep(1)
         first.flush()
         second.kill_worker(0.5)
