@@ -147,7 +147,7 @@ class Run:
             ``state`` as in ``Lab.runs``; ``total``; ``waiting, running, staged, persisted, failed``; ``computed`` are
             staged or persisted; ``per_second`` (of one slot computing) and ``seconds_left`` (None while nothing is
             known); ``staged_bytes`` of all runs, ``held_back``: chunks wait for the store to catch up; ``failures``:
-            dicts of ``first, rows, error, traceback``; ``reaper_error``: why the store cannot be written.
+            dicts of ``first, rows, error, traceback``; ``reaper_error``: why results do not get into the store.
         """
         persisted = self.persisted()
         lab = self._lab if self.attached else None

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -76,6 +76,8 @@ def _whole(name: str, plan: Plan, rounds: int) -> Line:
 
 def beside(effort: Effort) -> Iterator[Line]:
     """Show how much of the slots' time a run that keeps its best computes, by the workers' own clocks."""
+    from distributed import get_task_stream
+
     points, durations = (1_000_000, [300]) if effort.quick else (10_000_000, [300, 600])
     plan = make_plan(market(), nested_grid(points), durations)
     samples, notes = [], []
@@ -83,7 +85,7 @@ def beside(effort: Effort) -> Iterator[Line]:
         fitted = fit_chunks(plan, lab.slots(), KEEP)
         lab.submit_plan(make_plan(market(), nested_grid(100_000), durations), keep=KEEP).wait()  # inputs, kernels
         for _ in range(effort.few):
-            with lab.client.get_task_stream() as stream:
+            with get_task_stream(lab.client) as stream:
                 run = lab.submit_plan(fitted, keep=KEEP).wait()
             busy = lab.progress(run.order)["seconds"]
             slots = _slot_seconds(stream.data)
@@ -146,7 +148,7 @@ def _processes(lab: orb.Lab) -> dict[str, psutil.Process]:
 
 @contextmanager
 def _lab() -> Iterator[orb.Lab]:
-    with redirect_stdout(StringIO()), orb.Lab(n_workers=WORKERS, quiet=True) as lab:
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), orb.Lab(n_workers=WORKERS, quiet=True) as lab:
         lab.client.run(_warm)
         yield lab
 
