@@ -39,12 +39,21 @@ _LEAST_SECONDS = 0.05  # of a chunk: less is not worth a task
 
 @dataclass(frozen=True)
 class Chunk:
-    """A stretch of a run's backtests that one task computes: of one input, ``rows`` points from ``point``."""
+    """A stretch of a run's backtests that one task computes: part of one input, or one or several whole ones."""
 
     first: int  # index in the run of its first backtest
     rows: int
-    input: int  # index of its input
+    input: int  # index of its first backtest's input
     point: int  # index in the grid of its first backtest
+
+    def cut(self, points: int) -> Iterator[Chunk]:
+        """Return its stretches of one input each, of a grid of so many points."""
+        done = 0
+        while done < self.rows:
+            at, point = divmod(self.first + done, points)
+            rows = min(points - point, self.rows - done)
+            yield Chunk(self.first + done, rows, at, point)
+            done += rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +68,7 @@ class Plan:
     rules : Rules
         Resolved: nothing is ``auto`` any more.
     chunk_rows : int
-        Backtests per chunk at the most; chunks do not cross inputs.
+        Backtests per chunk at the most.
     """
 
     inputs: tuple[Input, ...]
@@ -106,10 +115,12 @@ class Plan:
 
     def chunks(self) -> Iterator[Chunk]:
         """Return the run's chunks in order."""
-        for at in range(len(self.inputs)):
-            for point in range(0, len(self.grid), self.chunk_rows):
-                rows = min(self.chunk_rows, len(self.grid) - point)
-                yield Chunk(at * len(self.grid) + point, rows, at, point)
+        points, together = len(self.grid), max(1, self.chunk_rows // len(self.grid))
+        for at in range(0, len(self.inputs), together):
+            whole = points * min(together, len(self.inputs) - at)
+            step = whole if together > 1 else self.chunk_rows
+            for done in range(0, whole, step):
+                yield Chunk(at * points + done, min(step, whole - done), at, done)
 
 
 def _digest(*parts: object) -> str:
@@ -202,7 +213,7 @@ def make_plan(
     inputs = tuple(make_input(item, int(duration), grid, rules) for item in loaded.values() for duration in durations)
     _warn_of_spans(loaded, rules)
     warn_of_fine_distances(inputs, grid, rules)
-    return Plan(inputs, grid, rules, block_rows(grid, MAX_CHUNK_ROWS), loaded)
+    return Plan(inputs, grid, rules, min(len(grid), block_rows(grid, MAX_CHUNK_ROWS)), loaded)
 
 
 def _check_sessions(sessions: Any) -> dict[str, Sessions]:
@@ -237,14 +248,15 @@ def fit_chunks(plan: Plan, slots: int, keep: Keep) -> Plan:
 
     Seconds of work each, so that a task costs the scheduler little beside what it does; the more of them compute at
     once, the longer, because one scheduler serves them all. Short enough for every slot to get several, and no more
-    rows than the store takes at once where all are kept.
+    rows than the store takes at once where all are kept. Small grids of many inputs go several inputs a chunk.
     """
     rate = _GRID_PACE if isinstance(plan.grid, ParameterGrid) else _LIST_PACE
     per_second = rate / max(1, max(len(item.days) for item in plan.inputs))
     most = per_second * max(1.0, slots / SLOTS_SERVED)
     shared = max(len(plan) / (_CHUNKS_A_SLOT * slots), _LEAST_SECONDS * per_second)
-    rows = int(min(most, shared)) if keep != "all" else int(min(most, shared, plan.chunk_rows))
-    return replace(plan, chunk_rows=block_rows(plan.grid, max(1, rows)))
+    rows = max(1, int(min(most, shared) if keep != "all" else min(most, shared, MAX_CHUNK_ROWS)))
+    inputs = rows // len(plan.grid)
+    return replace(plan, chunk_rows=inputs * len(plan.grid) if inputs else block_rows(plan.grid, rows))
 
 
 def _warn_of_spans(loaded: Mapping[str, Sessions], rules: Rules) -> None:

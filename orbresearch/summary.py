@@ -8,7 +8,7 @@ of the Sharpe ratio; by pair of values: the same without the histogram. A heatma
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -52,30 +52,35 @@ class Summary:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def to_bytes(self, compression: str = "lz4") -> bytes:
-        """Return both tables as compressed Arrow IPC streams, one after the other."""
-        sink, options = pa.BufferOutputStream(), pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
-        for table in (self.cells, self.buckets):
+
+def write_summaries(summaries: Mapping[int, Summary], compression: str = "lz4") -> bytes:
+    """Return the summaries of a run's inputs, by their index, as Arrow IPC streams one after the other."""
+    sink, options = pa.BufferOutputStream(), pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
+    for at, summary in summaries.items():
+        for table in (summary.cells.replace_schema_metadata({"input": str(at)}), summary.buckets):
             with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
                 writer.write_table(table)
-        return bytes(sink.getvalue())
+    return bytes(sink.getvalue())
 
 
-def read_summary(payload: bytes) -> Summary:
-    """Return what ``Summary.to_bytes`` was given.
+def read_summaries(payload: bytes) -> dict[int, Summary]:
+    """Return what :func:`write_summaries` was given.
 
     Raises
     ------
     Corrupt
     """
-    reader = pa.BufferReader(payload)
+    buffer, found = pa.BufferReader(payload), {}
     try:
-        tables = [pa.ipc.open_stream(reader).read_all() for _ in range(2)]
-    except (pa.ArrowException, OSError, StopIteration) as error:
+        while buffer.tell() < buffer.size():
+            cells, buckets = (pa.ipc.open_stream(buffer).read_all() for _ in range(2))
+            if cells.schema != _CELLS or buckets.schema != _BUCKETS:
+                raise Corrupt("a summary", "its columns are others")
+            at = int(cells.schema.metadata[b"input"])
+            found[at] = Summary(cells.replace_schema_metadata(), buckets)
+    except (pa.ArrowException, OSError, StopIteration, KeyError, TypeError, ValueError) as error:
         raise Corrupt("a summary", str(error) or "nothing inside") from None
-    if [table.schema for table in tables] != [_CELLS, _BUCKETS]:
-        raise Corrupt("a summary", "its columns are others")
-    return Summary(*tables)
+    return found
 
 
 def merge(summaries: Iterable[Summary]) -> Summary:

@@ -20,7 +20,7 @@ from orbresearch import (
 )
 from orbresearch.errors import BadInput
 from orbresearch.inputs import day_distances
-from orbresearch.plan import backtest_ids, make_plan, parse_backtest_id
+from orbresearch.plan import backtest_ids, block_rows, make_plan, parse_backtest_id
 from orbresearch.schema import NEVER
 from tests.sources import market
 
@@ -49,15 +49,17 @@ def planned(sessions=PRICES, grid=GRID, durations=300, rules=None):
 @pytest.mark.parametrize("rows", [1, 5, 16, 36, 37, 1000])
 @pytest.mark.parametrize("durations", [300, [300, 600, 900]])
 @pytest.mark.parametrize("sessions", [PRICES, together(PRICES, OTHER)], ids=["one", "two"])
-def test_chunks_cover_every_backtest_once_and_never_cross_inputs(rows, durations, sessions):
+def test_chunks_cover_every_backtest_once_and_hold_part_of_an_input_or_whole_ones(rows, durations, sessions):
     whole = replace(planned(sessions, durations=durations), chunk_rows=rows)
     chunks = list(whole.chunks())
     assert [i for chunk in chunks for i in range(chunk.first, chunk.first + chunk.rows)] == list(range(len(whole)))
     for chunk in chunks:
         assert 1 <= chunk.rows <= rows
         assert chunk.first == chunk.input * len(GRID) + chunk.point
-        assert chunk.point + chunk.rows <= len(GRID)
-    assert {chunk.input for chunk in chunks} == set(range(len(whole.inputs)))
+        assert chunk.point + chunk.rows <= len(GRID) or (chunk.point == 0 and chunk.rows % len(GRID) == 0)
+    pieces = [piece for chunk in chunks for piece in chunk.cut(len(GRID))]
+    assert pieces == list(replace(whole, chunk_rows=min(rows, len(GRID))).chunks())
+    assert {piece.input for piece in pieces} == set(range(len(whole.inputs)))
 
 
 def test_inputs_go_ticker_by_ticker_duration_by_duration():
@@ -72,7 +74,8 @@ def test_inputs_go_ticker_by_ticker_duration_by_duration():
 
 
 def test_a_chunk_holds_whole_stop_distances_where_they_fit(monkeypatch):
-    assert planned(grid=seed_grid()).chunk_rows == 100_000 // 513 * 513
+    assert block_rows(seed_grid(), 5000) == 5000 // 513 * 513
+    assert planned(grid=seed_grid()).chunk_rows == len(seed_grid())
     monkeypatch.setattr(plan, "MAX_CHUNK_ROWS", 1100)
     assert planned(grid=seed_grid()).chunk_rows == 1026
     monkeypatch.setattr(plan, "MAX_CHUNK_ROWS", 500)

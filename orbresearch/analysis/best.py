@@ -50,6 +50,13 @@ def compute_best(
     return to_batch(run_id, item, best, best.pop("index")), tally.summary()
 
 
+def best_of(batch: Any, keep: Best) -> Any:
+    """Return the best rows of a batch, in the order of their ids."""
+    names = keep.by, "sessions_traded", "resolved"
+    at = keep.pick({name: batch[name].to_numpy(zero_copy_only=False) for name in names})
+    return batch.take(np.sort(at))
+
+
 def _take(columns: dict[str, Any], at: Any) -> dict[str, Any]:
     return {name: values[at] for name, values in columns.items()}
 

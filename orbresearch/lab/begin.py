@@ -68,7 +68,8 @@ def begin_run(
 
     run_id, kept = str(record["run_id"]), str(record["kept"])
     if not register_run(services.store, record):
-        agree_keep(services.store, run_id, kept, int(str(record["chunk_size"])))
+        fits = persisted_chunks(services.store, run_id).items() <= set(chunks)  # not where the ledger has other chunks
+        agree_keep(services.store, run_id, kept, int(str(record["chunk_size"])), fits)
     persisted = persisted_chunks(services.store, run_id)
     waiting = [(first, rows) for first, rows in chunks if first not in persisted]
     total = sum(rows for _, rows in chunks)

@@ -69,7 +69,7 @@ class Lab:
         n_workers: int | None = None,
         slots: int = 1,
         env_file: str | os.PathLike[str] | None = None,
-        reap_seconds: float = 1.0,
+        reap_seconds: float = 0.25,
         staged_bytes: int = STAGED_BYTES,
         chunk_seconds: float = CHUNK_SECONDS,
         scheduler_port: int = 0,

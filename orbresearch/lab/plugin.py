@@ -114,7 +114,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
     idempotent = True
 
     def __init__(
-        self, reap_seconds: float = 1.0, staged_bytes: int = STAGED_BYTES, chunk_seconds: float = CHUNK_SECONDS
+        self, reap_seconds: float = 0.25, staged_bytes: int = STAGED_BYTES, chunk_seconds: float = CHUNK_SECONDS
     ) -> None:
         self.reap_seconds, self.staged_limit, self.chunk_seconds = reap_seconds, staged_bytes, chunk_seconds
 

@@ -14,7 +14,7 @@ from orbresearch.errors import Corrupt
 from orbresearch.keep import run_of
 from orbresearch.lab.finish import finish_runs
 from orbresearch.lab.services import Services
-from orbresearch.summary import read_summary
+from orbresearch.summary import read_summaries
 
 LEASE_MILLISECONDS = 15_000  # renewed before every chunk; a dead reaper's entries go to the next after this
 _ENTRIES = 8  # read at once
@@ -79,8 +79,7 @@ def _move(services: Services, entries: list[staging.Staged], rows: dict[str, int
     for entry in entries:
         try:
             batch, more = staging.decode_batch(entry.payload)
-            summary = read_summary(more) if more else None
-            sound.append((entry, Chunk(run_of(entry.run_id), entry.first, batch, summary)))
+            sound.append((entry, Chunk(run_of(entry.run_id), entry.first, batch, read_summaries(more))))
         except Corrupt as error:
             _refuse(services, entry, error, refused)
     try:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from orbresearch.analysis.best import compute_best
+import pyarrow as pa
+
+from orbresearch.analysis.best import best_of, compute_best
 from orbresearch.analysis.performance import compute_rows
 from orbresearch.errors import Full, Unreachable
 from orbresearch.grid import Points, read_points
@@ -21,7 +23,7 @@ from orbresearch.lab.services import Services, worker_services
 from orbresearch.plan import Chunk, Plan
 from orbresearch.rules import Rules
 from orbresearch.sessions.series import Series, read_series
-from orbresearch.summary import check_summary
+from orbresearch.summary import check_summary, write_summaries
 
 _SERIES_KEPT = 8  # per worker process: a year of one-second prices takes about 70 MB
 _INPUTS_KEPT = 16
@@ -108,22 +110,25 @@ def compute_chunk(uuid: str, order: str, chunk: tuple[int, int, int, int]) -> di
     return {"rows": piece.rows, "seconds": seconds, "bytes": len(payload)}
 
 
-def _compute(spec: Spec, piece: Chunk) -> tuple[float, bytes]:
+def _compute(spec: Spec, chunk: Chunk) -> tuple[float, bytes]:
     """Return the seconds of computing and the results as they are staged."""
     from orbresearch import staging
 
-    item, keep = load_input(spec, piece.input), spec.kept
-    start = time.perf_counter()
-    if keep == "all":
-        batch, more = compute_rows(spec.run_id, item, spec.grid, spec.rules, piece), b""
-    else:
-        batch, summary = compute_best(spec.run_id, item, check_summary(spec.grid), spec.rules, piece, keep)
-        more = summary.to_bytes()
-    seconds = time.perf_counter() - start
-    facts = {"seconds": round(seconds, 6), "kept": write_keep(keep), "backtests": piece.rows, "input": piece.input}
-    return seconds, staging.encode_batch(
-        batch.replace_schema_metadata({name: str(value) for name, value in facts.items()}), more
-    )
+    seconds, batches, summaries, keep = 0.0, [], {}, spec.kept
+    for piece in chunk.cut(len(spec.grid)):
+        item = load_input(spec, piece.input)
+        start = time.perf_counter()
+        if keep == "all":
+            batches.append(compute_rows(spec.run_id, item, spec.grid, spec.rules, piece))
+        else:
+            grid = check_summary(spec.grid)
+            batch, summaries[piece.input] = compute_best(spec.run_id, item, grid, spec.rules, piece, keep)
+            batches.append(batch)
+        seconds += time.perf_counter() - start
+    whole = pa.concat_batches(batches)
+    whole = whole if keep == "all" or len(batches) == 1 else best_of(whole, keep)
+    facts = {"seconds": str(round(seconds, 6)), "kept": write_keep(keep), "backtests": str(chunk.rows)}
+    return seconds, staging.encode_batch(whole.replace_schema_metadata(facts), write_summaries(summaries))
 
 
 def _note(uuid: str, order: str, piece: Chunk, state: str) -> None:

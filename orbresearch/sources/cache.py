@@ -26,6 +26,7 @@ from orbresearch.sessions.quality import Quality
 from orbresearch.sessions.series import content_hash
 
 _KINDS = {**OBSERVATIONS, "volume": VOLUME}
+_seen: set[tuple[str, int, int, int, str]] = set()  # files that were whole when this process read them
 _PLAIN = ("ticker", "increment_nanos", "bar_seconds", "path", "source", "fingerprint")
 
 
@@ -82,10 +83,14 @@ def _known_sessions(folder: Path) -> dict[str, Any]:
 
 
 def _is_whole(path: Path, expected: str, names: list[str]) -> bool:
-    """Return whether a session file is there and holds what it should."""
+    """Return whether a session file is there and holds what it should. One that has not changed is read once."""
     try:
-        return _read_session(path, expected, names) is not None
-    except Corrupt:
+        facts = path.stat()
+        seen = str(path), facts.st_mtime_ns, facts.st_size, facts.st_ino, expected
+        if seen not in _seen and _read_session(path, expected, names) is not None:
+            _seen.add(seen)
+        return seen in _seen
+    except (Corrupt, FileNotFoundError):
         return False
 
 

@@ -14,13 +14,14 @@ import sqlalchemy as sa
 
 from orbresearch.keep import Best
 from orbresearch.store.connection import Store, reading, writing
-from orbresearch.summary import Summary, merge, read_summary
+from orbresearch.summary import Summary, merge, write_summaries
+from orbresearch.summary import read_summaries as read_payload
 
 _PART_BYTES = 2**20  # of a summary in one row: MySQL's client doubles it, servers allow 16 MB and more
 _IDS_AT_ONCE = 1000
 
 
-def agree_keep(store: Store, run_id: str, kept: str, chunk_size: int) -> bool:
+def agree_keep(store: Store, run_id: str, kept: str, chunk_size: int, fits: bool = True) -> bool:
     """Have a run kept in this way; True where it was kept in another, and its rows and ledger were emptied for it.
 
     Parameters
@@ -29,10 +30,12 @@ def agree_keep(store: Store, run_id: str, kept: str, chunk_size: int) -> bool:
         As :func:`orbresearch.keep.write_keep` gives it.
     chunk_size : int
         Backtests per chunk of the new ledger.
+    fits : bool
+        Whether its ledger is of the chunks to come; where not, it is emptied as well.
     """
     tables = store.tables
     with writing(store) as connection:
-        if lock_runs(connection, store, [run_id]).get(run_id, kept) == kept:
+        if lock_runs(connection, store, [run_id]).get(run_id, kept) == kept and fits:
             return False
         for table in (tables.results, tables.chunks, tables.summaries):
             connection.execute(table.delete().where(table.c.run_id == run_id))
@@ -76,7 +79,7 @@ def add_summaries(connection: sa.Connection, store: Store, run_id: str, news: Ma
     table = store.tables.summaries
     for at, summaries in sorted(news.items()):
         known = _read_summaries(connection, store, run_id, at)
-        payload = merge([*known.values(), *summaries]).to_bytes("zstd")
+        payload = write_summaries({at: merge([*known.values(), *summaries])}, "zstd")
         connection.execute(table.delete().where(table.c.run_id == run_id, table.c.input == at))
         parts = [payload[start : start + _PART_BYTES] for start in range(0, len(payload), _PART_BYTES)]
         for part, piece in enumerate(parts):
@@ -95,7 +98,7 @@ def _read_summaries(connection: sa.Connection, store: Store, run_id: str, at: in
     parts: dict[int, list[bytes]] = {}
     for index, payload in connection.execute(query if at is None else query.where(table.input == at)):
         parts.setdefault(int(index), []).append(bytes(payload))
-    return {index: read_summary(b"".join(pieces)) for index, pieces in parts.items()}
+    return {index: read_payload(b"".join(pieces))[index] for index, pieces in parts.items()}
 
 
 def _slices(names: list[str]) -> Iterator[list[str]]:

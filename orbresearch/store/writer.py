@@ -6,6 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -53,18 +54,18 @@ class Chunk(NamedTuple):
         Index of the chunk's first backtest in its run: the ledger's key.
     batch : pyarrow.RecordBatch
         Rows as :data:`orbresearch.schema.RESULTS`. The schema's metadata may say ``seconds`` of computing; of a chunk
-        that keeps its best only, what it ``kept``, how many ``backtests`` it had, and of which ``input``.
-    summary : Summary, optional
-        Of all its backtests, where not all rows are kept.
+        that keeps its best only, what it ``kept`` and how many ``backtests`` it had.
+    summaries : mapping of int to Summary
+        Of all its backtests, by input, where not all rows are kept.
     """
 
     run_id: str
     first: int
     batch: pa.RecordBatch
-    summary: Summary | None = None
+    summaries: Mapping[int, Summary] = MappingProxyType({})
 
 
-def persist_chunk(store: Store, run_id: str, first: int, batch: pa.RecordBatch, summary: Summary | None = None) -> int:
+def persist_chunk(store: Store, run_id: str, first: int, batch: pa.RecordBatch) -> int:
     """Write one chunk's rows and its ledger row: both or, whatever happens, neither. See :class:`Chunk`.
 
     Returns
@@ -79,7 +80,7 @@ def persist_chunk(store: Store, run_id: str, first: int, batch: pa.RecordBatch, 
     Unreachable
         The database failed. Nothing is written.
     """
-    return persist_chunks(store, [Chunk(run_id, first, batch, summary)])[0]
+    return persist_chunks(store, [Chunk(run_id, first, batch)])[0]
 
 
 def persist_chunks(store: Store, chunks: Iterable[Chunk | tuple[str, int, pa.RecordBatch]]) -> list[int]:
@@ -105,8 +106,7 @@ class _Checked:
     entry: Mapping[str, Any]  # row of the ledger
     batch: pa.RecordBatch
     kept: str
-    input: int
-    summary: Summary | None
+    summaries: Mapping[int, Summary]
 
     @property
     def key(self) -> tuple[str, int]:
@@ -114,7 +114,7 @@ class _Checked:
 
 
 def _check(chunk: Chunk | tuple[str, int, pa.RecordBatch], place: int) -> _Checked:
-    run_id, first, batch, summary = Chunk(*chunk)
+    run_id, first, batch, summaries = Chunk(*chunk)
     check_batch(batch, run_id, f"chunk {first} of run {run_id}")
     said = batch.schema.metadata or {}
     entry = {
@@ -124,8 +124,7 @@ def _check(chunk: Chunk | tuple[str, int, pa.RecordBatch], place: int) -> _Check
         "persisted_at": utc_now(),
         "duration": float(said[b"seconds"]) if b"seconds" in said else None,
     }
-    kept, at = said.get(b"kept", b"all").decode(), int(said.get(b"input", 0))
-    return _Checked(place, entry, in_key_order(batch), kept, at, summary)
+    return _Checked(place, entry, in_key_order(batch), said.get(b"kept", b"all").decode(), summaries)
 
 
 def _persist(store: Store, chunks: Sequence[_Checked]) -> dict[int, int]:
@@ -149,8 +148,8 @@ def _to_keep(connection: sa.Connection, store: Store, chunks: Sequence[_Checked]
     for (run_id, kept), some in itertools.groupby(best, key=lambda chunk: (chunk.key[0], chunk.kept)):
         of_run, news = list(some), dict[int, list[Summary]]()
         for chunk in of_run:
-            if chunk.summary is not None:
-                news.setdefault(chunk.input, []).append(chunk.summary)
+            for at, summary in chunk.summaries.items():
+                news.setdefault(at, []).append(summary)
         add_summaries(connection, store, run_id, news)
         keep = read_keep(kept)
         assert keep != "all"

@@ -18,7 +18,16 @@ from orbresearch.errors import BadInput, Corrupt
 from orbresearch.keep import Best, covers, read_keep, write_keep
 from orbresearch.plan import Chunk, make_plan
 from orbresearch.schema import CELL_CLIP, PARAMETERS, RESULTS
-from orbresearch.summary import MEASURES, Tally, bounds_of, merge, read_summary, to_cells, to_histogram
+from orbresearch.summary import (
+    MEASURES,
+    Tally,
+    bounds_of,
+    merge,
+    read_summaries,
+    to_cells,
+    to_histogram,
+    write_summaries,
+)
 
 GRID = orb.ParameterGrid(
     stop_distance=[0.2, 0.4, 0.8, 1.6],
@@ -101,7 +110,8 @@ def test_the_order_of_chunks_and_their_size_change_no_bit(plan: planning.Plan) -
         assert compute(plan, Best(3), chunk_rows)[1] == whole
     some = [compute(plan, Best(3), 30)[1], compute(plan, Best(3), 30)[1]]
     assert merge(some) == merge([merge([some[1]]), some[0]])
-    assert read_summary(whole.to_bytes()) == whole
+    assert read_summaries(write_summaries({7: whole, 3: some[0]})) == {7: whole, 3: some[0]}
+    assert read_summaries(b"") == {}
 
 
 def test_histograms_hold_every_value_where_it_belongs(plan: planning.Plan, rows: pd.DataFrame) -> None:
@@ -154,10 +164,10 @@ def test_a_tally_of_part_of_a_grid_knows_its_place() -> None:
 
 
 def test_a_damaged_summary_is_refused(plan: planning.Plan) -> None:
-    payload = compute(plan, Best(3), 120)[1].to_bytes()
-    for damaged in (b"", payload[:100], payload[: len(payload) // 2]):
+    payload = write_summaries({0: compute(plan, Best(3), 120)[1]})
+    for damaged in (payload[:100], payload[: len(payload) // 2]):
         with pytest.raises(Corrupt, match="summary"):
-            read_summary(damaged)
+            read_summaries(damaged)
 
 
 @pytest.mark.parametrize("keep", [*KEEPS, "all"], ids=str)

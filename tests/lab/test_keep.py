@@ -14,6 +14,7 @@ import orbresearch as orb
 from orbresearch.analysis.performance import compute_plan
 from orbresearch.errors import BadInput
 from orbresearch.plan import Plan, fit_chunks, make_plan
+from tests.store.rows import run_sql
 
 GRID = orb.ParameterGrid(
     stop_distance=orb.frange(0.2, 1.0, 0.1), stop_count_limit=[1, 3], stop_cooloff_period=[0, 60], limit_distance=[1, 2]
@@ -110,6 +111,28 @@ def test_two_ways_to_keep_a_run_do_not_mix(lab: orb.Lab, lab_home: Path, plan: P
     assert lab.runs().set_index("run_id").loc[run.run_id, ["kept", "state"]].tolist() == ["all", "complete"]
 
 
+@pytest.mark.parametrize("keep", [KEEP, "all"], ids=str)
+def test_a_chunk_of_several_inputs_is_stored_as_ever(lab: orb.Lab, lab_home: Path, plan: Plan, keep: object) -> None:
+    run = lab.submit_plan(replace(plan, chunk_rows=len(plan)), keep=keep).wait()
+    assert orb.select("SELECT row_count FROM chunks WHERE run_id = :run", {"run": run.run_id}).values.tolist() == [
+        [128]
+    ]
+    pd.testing.assert_frame_equal(run.best(10), best_of(plan))
+    cells = run.summary("stop_distance")
+    assert cells["range_duration"].tolist() == [300] * 8 + [600] * 8
+    assert cells["backtests"].tolist() == [8] * 16
+
+
+def test_a_ledger_of_other_chunks_is_begun_anew(lab: orb.Lab, lab_home: Path, plan: Plan) -> None:
+    """As one that an older version wrote, and did not finish."""
+    run = lab.submit_plan(plan).wait()
+    settings = lab.settings.store
+    run_sql(settings, f"UPDATE chunks SET row_count = 3 WHERE run_id = '{run.run_id}' AND first = 0")
+    again = lab.submit_plan(plan).wait()
+    assert again.complete
+    pd.testing.assert_frame_equal(again.results(), compute_plan(plan))
+
+
 def test_what_cannot_be_kept_is_refused_before_work_starts(lab: orb.Lab, plan: Plan) -> None:
     with pytest.raises(BadInput, match=r"keep: 'best' is not|give \"all\" or orb.Best"):
         lab.submit_plan(plan, keep="best")
@@ -129,3 +152,6 @@ def test_chunks_grow_with_the_slots_and_with_what_is_not_kept(sessions: orb.Sess
     seconds = [fit_chunks(large, slots, KEEP).chunk_rows * 40 / 250e6 for slots in (1, 50, 75)]
     assert seconds == pytest.approx([1, 1, 1.5], rel=0.1)
     assert fit_chunks(large, 75, "all").chunk_rows == 100_000
+    many = replace(make_plan(sessions, GRID, 300), inputs=plan.inputs * 10_000)  # 64 points each
+    assert fit_chunks(many, 2, "all").chunk_rows == 100_000 // 64 * 64
+    assert fit_chunks(many, 1, KEEP).chunk_rows == 312_500 // 64 * 64
