@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from orbresearch import staging
 from orbresearch.analysis.backtests import backtest_of
 from orbresearch.errors import InputsMissing, Unreachable
 from orbresearch.keep import Best, Keep, order_of, read_keep
@@ -37,6 +38,7 @@ def finish_runs(services: Services, alive: Callable[[], bool] = lambda: True) ->
             break
         try:
             finish_run(services.store, run_id, _trades_of_best(services, run_id, read_keep(kept)))
+            staging.retire_run(services.staging, services.store.uuid, order_of(run_id, read_keep(kept)))
             done.append(run_id)
         except InputsMissing as error:
             log.debug("the trades of run %s wait: %s", run_id, error)

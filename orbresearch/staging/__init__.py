@@ -27,6 +27,7 @@ from orbresearch.staging.books import (
     reject,
     release_lease,
     renew_lease,
+    retire_run,
     staged_count,
 )
 from orbresearch.staging.codecs import (
@@ -73,6 +74,7 @@ __all__ = [
     "reject",
     "release_lease",
     "renew_lease",
+    "retire_run",
     "stage_document",
     "stage_ranges",
     "stage_sessions",

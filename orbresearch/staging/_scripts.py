@@ -11,6 +11,7 @@ from __future__ import annotations
 OPEN = """
 local run, chunks, runs, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 redis.call('HSET', run, 'spec', ARGV[2], 'total', ARGV[3])
+redis.call('PERSIST', run)
 local staged = {}
 local known = redis.call('HGETALL', chunks)
 for i = 1, #known, 2 do

@@ -18,6 +18,7 @@ from orbresearch.staging import _scripts, keys
 from orbresearch.staging.connection import Staging, speaking
 
 _COUNTED, _STAMPS = ("total", "staged", "persisted", "staged_bytes"), ("opened_at", "staged_at", "persisted_at")
+_RETIRED_SECONDS = 7 * 86_400
 _READ_BYTES = 64_000_000  # of payloads that one call of read_staged returns, unless a single one is larger
 
 
@@ -167,6 +168,16 @@ def chunk_states(staging: Staging, uuid: str, run_id: str) -> dict[int, str]:
     with speaking(staging.where):
         found: Any = staging.books.hgetall(keys.chunks(uuid, run_id))
     return {int(first): state.split()[0].decode() for first, state in sorted(found.items(), key=lambda x: int(x[0]))}
+
+
+def retire_run(staging: Staging, uuid: str, run_id: str) -> None:
+    """Let the books of a run that is finished go in a week. Opening it again keeps them."""
+    with speaking(staging.where):
+        pipeline = staging.books.pipeline(transaction=False)
+        for key in (keys.run(uuid, run_id), keys.chunks(uuid, run_id)):
+            pipeline.expire(key, _RETIRED_SECONDS)
+        pipeline.srem(keys.runs(uuid), run_id)
+        pipeline.execute()
 
 
 def staged_count(staging: Staging, uuid: str) -> int:

@@ -24,10 +24,12 @@ from orbresearch.staging import (
     counts,
     keys,
     load_spec,
+    note_chunk,
     open_run,
     read_staged,
     release_lease,
     renew_lease,
+    retire_run,
     staged_count,
 )
 from tests.servers_redis import fresh_redis, fresh_staging
@@ -69,6 +71,45 @@ def test_a_chunk_goes_from_submitted_over_staged_to_persisted(staging):
     assert staged_count(staging, U) == 0
     assert counts(staging, U, R) == Counts(30, 10, 0, 10, 0)
     assert chunk_states(staging, U, R)[10] == "persisted"
+
+
+def test_a_chunk_that_runs_or_fails_is_noted_until_it_is_staged(staging):
+    opened(staging)
+    for state in ("running", "failed", "running"):
+        assert note_chunk(staging, U, R, 10, 10, state)
+        assert chunk_states(staging, U, R) == {0: "submitted", 10: state, 20: "submitted"}
+    assert counts(staging, U, R) == Counts(30, 0, 0, 0, 0)
+    assert complete_chunk(staging, U, R, 10, 10, b"payload")
+    assert not note_chunk(staging, U, R, 10, 10, "running")  # a slow twin of the one that was faster
+    (staged,) = read_staged(staging, U, "one", 10)
+    acknowledge(staging, U, staged)
+    assert not note_chunk(staging, U, R, 10, 10, "failed")
+    assert chunk_states(staging, U, R)[10] == "persisted"
+
+
+def test_the_books_know_when(staging):
+    before = int(time.time())
+    opened(staging)
+    found = counts(staging, U, R)
+    assert before - 1 <= found.opened_at <= time.time() + 1
+    assert (found.staged_at, found.persisted_at) == (0, 0)
+    complete_chunk(staging, U, R, 10, 10, b"payload")
+    acknowledge(staging, U, read_staged(staging, U, "one", 10)[0])
+    found = counts(staging, U, R)
+    assert found.opened_at <= found.staged_at <= found.persisted_at <= time.time() + 1
+
+
+def test_books_of_a_finished_run_go_in_a_week_unless_it_is_opened_again(staging):
+    opened(staging)
+    complete_chunk(staging, U, R, 10, 10, b"payload")
+    retire_run(staging, U, R)
+    hashes = [f"orb:{U}:run:{R}", f"orb:{U}:run:{R}:chunks"]
+    assert all(600_000 < staging.books.ttl(name) <= 7 * 86_400 for name in hashes)
+    assert staging.books.smembers(f"orb:{U}:runs") == set()
+    opened(staging)
+    assert [staging.books.ttl(name) for name in hashes] == [-1, -1]
+    assert staging.books.smembers(f"orb:{U}:runs") == {R.encode()}
+    assert chunk_states(staging, U, R)[10] == "staged"
 
 
 def test_a_second_completion_changes_nothing(staging):
