@@ -101,6 +101,23 @@ def connect_client(address: str) -> Any:
         raise Unreachable("Dask scheduler", address, reason, fix) from None
 
 
+def ask_scheduler(client: Any, address: str, operation: str, **arguments: Any) -> Any:
+    """Send a message to a plugin in the scheduler, and return its answer.
+
+    Raises
+    ------
+    Unreachable
+        The scheduler has ended.
+    """
+    try:
+        if client.scheduler is None:
+            raise OSError("it has ended")  # Dask has given up looking for it
+        return client.sync(getattr(client.scheduler, operation), **arguments)
+    except OSError as error:
+        fix = "start a lab and submit the run again: what is in the store is kept"
+        raise Unreachable("Dask scheduler", address, str(error).splitlines()[0], fix) from None
+
+
 def count_slots(client: Any) -> int:
     """Return how many chunks the workers of a cluster compute at once."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()

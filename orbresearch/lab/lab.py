@@ -337,7 +337,8 @@ class Lab:
 
     def _ask(self, operation: str, **arguments: Any) -> Any:
         """Send a message to the plugin in the scheduler."""
-        return self.client.sync(getattr(self.client.scheduler, operation), **arguments)
+        address = self.address or self.cluster.scheduler_address
+        return cluster.ask_scheduler(self.client, address, operation, **arguments)
 
     def lifecycle_result_data(self) -> dict[str, Any]:
         """Move what is staged into the store now, and report.
