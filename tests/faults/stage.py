@@ -97,8 +97,9 @@ class Stage:
 
     servers: Servers
     settings: Settings
-    lab: subprocess.Popen[bytes] = field(init=False)
-    address: str = field(init=False, default="")
+    chunk_seconds: float
+    lab: subprocess.Popen[bytes] | None = None
+    address: str = ""
     notebooks: list[Notebook] = field(default_factory=list)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
     pending: list[Future[None]] = field(default_factory=list)
@@ -127,7 +128,7 @@ class Stage:
 
     # --- beginning and end
 
-    def open_lab(self, chunk_seconds: float) -> None:
+    def open_lab(self) -> None:
         """Start the lab as ``python -m orbresearch up`` does, and put the hooks into its workers."""
         command = [sys.executable, "-m", "orbresearch", "serve", "--workers", "2"]
         with (self.folder / "lab.txt").open("wb") as out:
@@ -143,7 +144,7 @@ class Stage:
         wait_for(self._is_up, START_SECONDS, "the lab did not come up")
         self.address = str(daemon.read_state(self.settings)["address"])
         with DaskClient(self.address, set_as_default=False) as dask:
-            dask.register_plugin(Hooks(str(self.folder), chunk_seconds))
+            dask.register_plugin(Hooks(str(self.folder), self.chunk_seconds))
 
     def _is_up(self) -> bool:
         if self.lab.poll() is not None:
@@ -156,10 +157,14 @@ class Stage:
             notebook.kill()
         self.unlock_database()
         self.threads.shutdown(wait=True, cancel_futures=True)
-        if hasattr(self, "lab"):
-            with suppress(ProcessLookupError):
-                os.killpg(self.lab.pid, signal.SIGKILL)  # it leads a group of its own: workers are in it
-            self.lab.wait()
+        if self.lab is not None:
+            self.kill_lab()
+
+    def kill_lab(self) -> None:
+        """End scheduler and workers: the lab leads a group of its own, and they are in it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.lab.pid, signal.SIGKILL)
+        self.lab.wait()
 
     # --- the client
 
@@ -183,7 +188,7 @@ class Stage:
     def await_submission(self) -> None:
         """Wait until the run is under way: moments count from here."""
         words = f"run {make_plan().run_id}: "
-        wait_for(lambda: words in self.said() or self._ended(), START_SECONDS, "the run was not submitted")
+        wait_for(lambda: words in self.said() or self.client_ended(), START_SECONDS, "the run was not submitted")
         assert words in self.said(), self.said()
         self.submitted = time.monotonic()
 
@@ -195,13 +200,14 @@ class Stage:
         for _ in range(RESUMES):
             if self.notebooks[-1].process.poll() in (-signal.SIGKILL, client.REFUSED):
                 self.start_client()
-            wait_for(self._ended, end - time.monotonic(), "the run does not end")
+            wait_for(self.client_ended, end - time.monotonic(), "the run does not end")
             if self.notebooks[-1].process.returncode != client.REFUSED:
                 break
             time.sleep(1)  # a person's patience, too, is a retry
         assert self.notebooks[-1].process.returncode == client.COMPLETE, self.said()
 
-    def _ended(self) -> bool:
+    def client_ended(self) -> bool:
+        """Whether the latest notebook has ended."""
         return self.notebooks[-1].process.poll() is not None
 
     def said(self) -> str:
@@ -309,11 +315,11 @@ def open_stage(
             name = servers.mysql.server.create_database()
             stack.callback(lambda: (servers.mysql.start(), servers.mysql.server.drop_database(name)))
             store = servers.mysql.server.settings(name)
-        stage = Stage(servers, Settings(home, servers.redis.settings, store))
+        stage = Stage(servers, Settings(home, servers.redis.settings, store), chunk_seconds)
         stack.callback(stage.close)
         home.mkdir(exist_ok=True)
         stage.open_client()
-        stage.open_lab(chunk_seconds)
+        stage.open_lab()
         yield stage
 
 

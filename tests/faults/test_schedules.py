@@ -150,3 +150,24 @@ def test_a_redis_that_is_away_is_no_fault_of_any_chunk(servers, own_home):
         servers.redis.start()
         assert run.wait().complete
         check_all(stage, small_plan(), books_lost=True)
+
+
+@pytest.mark.slow
+@pytest.mark.mysql
+def test_a_lab_that_is_killed_is_named_and_another_one_goes_on(servers, own_home):
+    """Scheduler and workers at once; Redis and the database stay."""
+    servers.revive()
+    with open_stage(servers, own_home) as stage:
+        begin(stage, hasty=0)
+        time.sleep(2)
+        stage.kill_lab()
+        wait_for(stage.client_ended, 60, "the client does not notice")
+        words = (
+            rf"Unreachable: Dask scheduler at {stage.address} cannot be used: .*; start a lab and submit the run again"
+        )
+        assert re.search(words, stage.said())
+        stage.open_lab()
+        stage.start_client()
+        stage.finish()
+        assert "of them known already" in stage.said()
+        check_all(stage, make_plan(), books_lost=False)
