@@ -63,7 +63,7 @@ def draw(seed: int) -> Schedule:
     for kind in rng.sample(KINDS, rng.randint(3, 5)):
         drawn += _draw_one(rng, kind, round(rng.uniform(first, last), 2), sqlite)
     hasty = round(rng.uniform(0.1, 1.5), 2) if rng.random() < HASTY else 0.0
-    return Schedule(tuple(sorted(drawn)), sqlite, hasty)
+    return Schedule(tuple(sorted(drawn, key=lambda fault: fault.moment)), sqlite, hasty)  # what begins comes first
 
 
 def _draw_one(rng: random.Random, kind: str, moment: float, sqlite: bool) -> list[Fault]:

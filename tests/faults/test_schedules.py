@@ -34,12 +34,13 @@ def test_a_seed_draws_the_same_schedule_again():
 
 
 def test_what_a_schedule_ends_it_starts_again():
-    for schedule in map(draw, range(200)):
-        assert list(schedule.faults) == sorted(schedule.faults)
+    for schedule in map(draw, [*range(2000), 11035570]):  # the last: a server is away for less than .01 s
+        moments = [fault.moment for fault in schedule.faults]
+        assert moments == sorted(moments)
         assert schedule.faults[0].moment <= LAST_MOMENT
         for thing, ends in LASTING.items():
-            begun = [f.moment for f in schedule.faults if f.what in {f"{end} {thing}" for end in ends}]
-            ended = [f.moment for f in schedule.faults if f.what in (f"start {thing}", f"unlock {thing}")]
+            begun = [i for i, f in enumerate(schedule.faults) if f.what in {f"{end} {thing}" for end in ends}]
+            ended = [i for i, f in enumerate(schedule.faults) if f.what in (f"start {thing}", f"unlock {thing}")]
             assert len(begun) == len(ended) <= 1
             assert begun <= ended
 
