@@ -292,7 +292,7 @@ def test_results_that_redis_lost_are_computed_again(lab, monkeypatch):
     while run.status()["computed"] < len(GRID):
         time.sleep(0.05)
     lab._services.staging.books.flushdb()
-    monkeypatch.setattr("orbresearch.lab.run._SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr("orbresearch.lab.watching._SILENCE_SECONDS", 1.0)
     same(run.wait().results(), orb.run_grid(sessions, GRID, 300))
 
 
