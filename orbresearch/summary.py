@@ -8,7 +8,7 @@ of the Sharpe ratio; by pair of values: the same without the histogram. A heatma
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -29,7 +29,9 @@ AXES: tuple[tuple[int, ...], ...] = (*((i,) for i in range(4)), *combinations(ra
 _COUNTED: tuple[str, ...] = CELL.names or ()
 _KEYS = {"axis": pa.int8(), "cell": pa.int64()}
 _CELLS = pa.schema(_KEYS | {name: pa.from_numpy_dtype(CELL[name]) for name in _COUNTED})
-_BUCKETS = pa.schema(_KEYS | {"measure": pa.int8(), "bucket": pa.int16(), "backtests": pa.int64()})
+_HISTOGRAMS = pa.schema(
+    _KEYS | {"measure": pa.int8(), "lowest": pa.int16(), "counts": pa.list_(pa.field("item", pa.int64(), False))}
+)
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,28 @@ class Summary:
     ----------
     cells : pyarrow.Table
         ``axis`` (index into AXES), ``cell`` (flat index into the values of its parameters), and CELL.
-    buckets : pyarrow.Table
-        ``axis, cell, measure, bucket, backtests``: the histograms of single parameters.
+    histograms : pyarrow.Table
+        Of single parameters: ``axis, cell``, ``measure`` (index into MEASURES), ``lowest`` bucket with a backtest, and
+        ``counts`` of it and of the buckets above, up to the highest with a backtest.
     """
 
     cells: pa.Table
-    buckets: pa.Table
+    histograms: pa.Table
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Summary) and self.cells == other.cells and self.buckets == other.buckets
+        return isinstance(other, Summary) and self.cells == other.cells and self.histograms == other.histograms
 
     __hash__ = None  # type: ignore[assignment]
 
 
 def write_summaries(summaries: Mapping[int, Summary], compression: str = "lz4") -> bytes:
-    """Return the summaries of a run's inputs, by their index, as Arrow IPC streams one after the other."""
+    """Return the summaries of a run's inputs, by their index, as Arrow IPC streams one after the other.
+
+    ``compression``: lz4 takes half the time of zstd, zstd half the room.
+    """
     sink, options = pa.BufferOutputStream(), pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
     for at, summary in summaries.items():
-        for table in (summary.cells.replace_schema_metadata({"input": str(at)}), summary.buckets):
+        for table in (summary.cells.replace_schema_metadata({"input": str(at)}), _narrow(summary.histograms)):
             with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
                 writer.write_table(table)
     return bytes(sink.getvalue())
@@ -73,11 +79,11 @@ def read_summaries(payload: bytes) -> dict[int, Summary]:
     buffer, found = pa.BufferReader(payload), {}
     try:
         while buffer.tell() < buffer.size():
-            cells, buckets = (pa.ipc.open_stream(buffer).read_all() for _ in range(2))
-            if cells.schema != _CELLS or buckets.schema != _BUCKETS:
+            cells, histograms = (pa.ipc.open_stream(buffer).read_all() for _ in range(2))
+            if cells.schema != _CELLS or histograms.schema.names != _HISTOGRAMS.names:
                 raise Corrupt("a summary", "its columns are others")
             at = int(cells.schema.metadata[b"input"])
-            found[at] = Summary(cells.replace_schema_metadata(), buckets)
+            found[at] = Summary(cells.replace_schema_metadata(), histograms.cast(_HISTOGRAMS))
     except (pa.ArrowException, OSError, StopIteration, KeyError, TypeError, ValueError) as error:
         raise Corrupt("a summary", str(error) or "nothing inside") from None
     return found
@@ -86,30 +92,65 @@ def read_summaries(payload: bytes) -> dict[int, Summary]:
 def merge(summaries: Iterable[Summary]) -> Summary:
     """Return the summary of all the backtests together, in the order of its cells."""
     found = list(summaries)
-    tables = [summary.cells for summary in found], [summary.buckets for summary in found]
-    return Summary(_add_up(tables[0], _CELLS, 2), _add_up(tables[1], _BUCKETS, 4))
+    return Summary(_add_cells([one.cells for one in found]), _add_histograms([one.histograms for one in found]))
 
 
-def _add_up(tables: list[pa.Table], shape: pa.Schema, keys: int) -> pa.Table:
-    """Return one row for each combination of the first columns: sums of the others, maxima of what is one."""
-    together = pa.concat_tables([shape.empty_table(), *tables])
+def _add_cells(tables: list[pa.Table]) -> pa.Table:
+    """Return one row for each cell: sums, and maxima of what is one."""
+    together = pa.concat_tables([_CELLS.empty_table(), *tables])
     columns = [column.to_numpy() for column in together.columns]
-    order, starts = _groups(columns[:keys])
-    summed = [column[order[starts]] for column in columns[:keys]]
-    for field, column in zip(list(shape)[keys:], columns[keys:], strict=True):
-        how = np.maximum if field.name.endswith("_max") else np.add
-        summed.append(how.reduceat(column[order], starts) if len(starts) else column)
-    return pa.Table.from_arrays([pa.array(column) for column in summed], schema=shape)
-
-
-def _groups(keys: list[Any]) -> tuple[Any, Any]:
-    """Return an order in which equal keys lie together, ascending, and where in it each group begins."""
-    code = np.zeros(len(keys[0]), np.int64)
-    for key, bits in zip(keys, (4, 40, 1, 13), strict=False):
-        code = (code << bits) + key  # a bucket below zero borrows from the measure: the order stays, none are equal
+    code = (columns[0].astype(np.int64) << 40) + columns[1]
     order = np.argsort(code, kind="stable")
-    ordered = code[order]
-    return order, np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(code)])
+    starts = np.flatnonzero(np.diff(code[order], prepend=-1))
+    added = [column[order[starts]] for column in columns[: len(_KEYS)]]
+    for name, column in zip(_COUNTED, columns[len(_KEYS) :], strict=True):
+        how = np.maximum if name.endswith("_max") else np.add
+        added.append(how.reduceat(column[order], starts) if len(starts) else column)
+    return pa.Table.from_arrays([pa.array(column) for column in added], schema=_CELLS)
+
+
+def _add_histograms(tables: list[pa.Table]) -> pa.Table:
+    """Return one histogram for each cell and measure."""
+    added: dict[tuple[int, ...], tuple[int, Any]] = {}
+    for key, lowest, counts in (one for table in tables for one in _histograms(table)):
+        if key in added:
+            low, known = added[key]
+            first, last = min(low, lowest), max(low + len(known), lowest + len(counts))
+            total = np.zeros(last - first, np.int64)
+            total[low - first : low - first + len(known)] += known
+            total[lowest - first : lowest - first + len(counts)] += counts
+            added[key] = first, total
+        else:
+            added[key] = lowest, counts
+    return _to_table([(*key, *added[key]) for key in sorted(added)])
+
+
+def _narrow(histograms: pa.Table) -> pa.Table:
+    """Return histograms with counts of two bytes where they fit, else of four or eight: most are small."""
+    most = max((int(chunk.values.to_numpy().max(initial=0)) for chunk in histograms["counts"].chunks), default=0)
+    kind = next(kind for kind in (pa.uint16(), pa.uint32(), pa.int64()) if most < 2 ** (kind.bit_width - 1))
+    at = _HISTOGRAMS.get_field_index("counts")
+    return histograms.cast(_HISTOGRAMS.set(at, pa.field("counts", pa.list_(pa.field("item", kind, False)))))
+
+
+def _histograms(table: pa.Table) -> Iterator[tuple[tuple[int, ...], int, Any]]:
+    """Yield (axis, cell, measure), lowest bucket and counts."""
+    for batch in table.to_batches():
+        counts, offsets = batch["counts"].values.to_numpy(), batch["counts"].offsets.to_numpy()
+        columns = (batch[name].to_pylist() for name in _HISTOGRAMS.names[:4])
+        for i, (axis, cell, measure, lowest) in enumerate(zip(*columns, strict=True)):
+            yield (axis, cell, measure), lowest, counts[offsets[i] : offsets[i + 1]]
+
+
+def _to_table(rows: list[tuple[Any, ...]]) -> pa.Table:
+    """Return histograms, as (axis, cell, measure, lowest, counts), as a table."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(_HISTOGRAMS)
+    offsets = np.cumsum([0, *(len(counts) for counts in columns[-1])])
+    counts = np.concatenate([np.zeros(0, np.int64), *columns[-1]])
+    kinds = _HISTOGRAMS.types
+    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(counts), type=kinds[-1])
+    plain = [pa.array(column, kind) for column, kind in zip(columns[:-1], kinds, strict=False)]
+    return pa.Table.from_arrays([*plain, lists], schema=_HISTOGRAMS)
 
 
 def check_summary(points: Points) -> ParameterGrid:
@@ -164,13 +205,14 @@ class Tally:
         flat = np.arange(len(axes)) - np.repeat(starts - offsets, self._sizes)
         seen = np.flatnonzero(self._cells["backtests"])
         cells = [axes[seen], flat[seen], *(np.ascontiguousarray(self._cells[name][seen]) for name in _COUNTED)]
-        cell, measure, bucket = np.nonzero(self._buckets)
-        counted = self._buckets[cell, measure, bucket].astype(np.int64)
-        buckets = [axes[cell], flat[cell], measure.astype(np.int8), (bucket - MOST_BUCKET).astype(np.int16), counted]
-        return Summary(
-            pa.Table.from_arrays([pa.array(column) for column in cells], schema=_CELLS),
-            pa.Table.from_arrays([pa.array(column) for column in buckets], schema=_BUCKETS),
-        )
+        filled = self._buckets > 0
+        lowest, highest = filled.argmax(axis=2), filled.shape[2] - filled[:, :, ::-1].argmax(axis=2)
+        histograms = [
+            (axes[i], flat[i], m, lowest[i, m] - MOST_BUCKET, self._buckets[i, m, lowest[i, m] : highest[i, m]])
+            for i, m in zip(*np.nonzero(filled.any(axis=2)), strict=True)
+        ]
+        counted = pa.Table.from_arrays([pa.array(column) for column in cells], schema=_CELLS)
+        return Summary(counted, _to_table(histograms))
 
 
 def bounds_of(buckets: Any) -> tuple[Any, Any]:
@@ -206,13 +248,20 @@ def to_cells(summary: Summary, grid: ParameterGrid, names: Sequence[str]) -> Any
 
 def to_histogram(summary: Summary, grid: ParameterGrid, name: str) -> Any:
     """Return the histograms of one parameter as a DataFrame: see ``Run.histogram``."""
+    import pandas as pd
+
     axis = axis_of([name])
-    rows = _of_axis(summary.buckets, axis)
-    frame = _named(rows, grid, axis)
-    frame["measure"] = np.array(MEASURES)[rows["measure"].to_numpy()]
-    frame["low"], frame["high"] = bounds_of(rows["bucket"].to_numpy())
-    frame["backtests"] = rows["backtests"].to_numpy()
-    return frame.sort_values([name, "measure", "low"], ignore_index=True)
+    table = _of_axis(summary.histograms, axis)
+    frame = _named(table, grid, axis)
+    frame["measure"] = np.array(MEASURES)[table["measure"].to_numpy()]
+    found = list(_histograms(table))
+    sizes = [len(counts) for _, _, counts in found]
+    rows = frame.loc[np.repeat(frame.index, sizes)].reset_index(drop=True)
+    buckets = np.concatenate([np.zeros(0, int), *(lowest + np.arange(len(counts)) for _, lowest, counts in found)])
+    rows["low"], rows["high"] = bounds_of(buckets.astype(int))
+    rows["backtests"] = np.concatenate([np.zeros(0, np.int64), *(counts for _, _, counts in found)])
+    shown: pd.DataFrame = rows[rows["backtests"] > 0]
+    return shown.sort_values([name, "measure", "low"], ignore_index=True)
 
 
 def axis_of(names: Sequence[str]) -> tuple[int, ...]:
