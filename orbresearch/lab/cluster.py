@@ -46,6 +46,9 @@ def start_cluster(settings: Settings, n_workers: int | None, slots: int, schedul
             "distributed.worker.profile.enabled": False,  # a sampler that stops the kernels' thread every 10 ms
             # Dask trims memory at every turn: the arrays of each chunk would be mapped and faulted in anew
             "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256 * 2**20,
+            # one slot computes and the reaper writes now and then: an arena for each thread would only hoard
+            "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
+            "distributed.nanny.pre-spawn-environ.ARROW_DEFAULT_MEMORY_POOL": "system",
             "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 * 2**20,
         }
     ):
