@@ -7,21 +7,46 @@ priority work where it does not. The same functions serve both ways.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orbresearch import staging
+from orbresearch.grid import ParameterGrid
 from orbresearch.keep import Keep, covers, order_of, read_keep, write_keep
 from orbresearch.lab.progress import tell
 from orbresearch.lab.services import Services
-from orbresearch.plan import Plan
+from orbresearch.plan import Plan, make_plan
 from orbresearch.rules import NANOS, Rules
 from orbresearch.schema import RESULTS_VERSION
 from orbresearch.sessions.dataset import Sessions
 
 if TYPE_CHECKING:
     from orbresearch.store.connection import Store
+
+
+def as_plan(plan_or_sessions: Any, range_duration: Any = 300) -> Plan:
+    """Return a plan, or one of a single backtest on some sessions."""
+    if isinstance(plan_or_sessions, Plan):
+        return plan_or_sessions
+    return make_plan(plan_or_sessions, ParameterGrid(1.0, 1, 0, 1.0), range_duration)
+
+
+def session_hashes(plan: Plan) -> list[str]:
+    """Return under which hashes the sessions of a plan are staged, each once."""
+    return list(dict.fromkeys(content for item in plan.inputs for content in item.series.session_hashes))
+
+
+def stage_plan(call: Callable[..., Any], plan: Plan) -> int:
+    """Stage what is missing of a plan's inputs, through ``call(function, *args)``; return how many sessions."""
+    missing = call(missing_inputs, session_hashes(plan), [item.days_hash for item in plan.inputs])
+    call(stage_inputs, *stage_payloads(plan, missing))
+    return len(missing[0])
+
+
+def unstage_sessions(services: Services, hashes: list[str]) -> int:
+    """Remove staged sessions; return how many there were."""
+    return staging.drop_sessions(services.staging, hashes)
 
 
 def missing_inputs(services: Services, sessions: list[str], ranges: list[str]) -> tuple[list[str], list[str]]:

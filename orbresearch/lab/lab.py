@@ -6,19 +6,18 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from orbresearch.errors import BadInput, OrbError
-from orbresearch.grid import ParameterGrid, ParameterList, Points
+from orbresearch.grid import ParameterList, Points
 from orbresearch.keep import Keep, check_keep, order_of, run_of
 from orbresearch.lab import begin, cluster
 from orbresearch.lab.plugin import CHUNK_SECONDS, NAME, PRIORITY, STAGED_BYTES, FeederPlugin
 from orbresearch.lab.progress import tell
 from orbresearch.lab.reaper import lifecycle
 from orbresearch.lab.run import Run
-from orbresearch.lab.services import Services, open_services
+from orbresearch.lab.services import Services, open_services, start_redis
 from orbresearch.lab.status import list_runs
 from orbresearch.lab.worker import call_with_services, describe_services, encode_spec, warm_up
 from orbresearch.plan import Plan, fit_chunks, make_plan
@@ -94,13 +93,7 @@ class Lab:
 
     def _start(self, stack: ExitStack, n_workers: int | None, slots: int, port: int) -> None:
         """Start Redis (where none is named) and a cluster of our own."""
-        from orbresearch.staging import start_embedded
-
-        self.redis_name = "Redis"
-        if self.settings.redis.endpoint is None:
-            server = stack.enter_context(start_embedded())
-            self.settings = replace(self.settings, redis=server.settings)
-            self.redis_name = f"embedded Redis {server.version}"
+        self.settings, self.redis_name = start_redis(stack, self.settings)
         self._services = open_services(self.settings)
         stack.callback(self._services.close)
         self.store = self._services.store
@@ -209,13 +202,14 @@ class Lab:
         int
             How many sessions were not staged yet.
         """
-        plan = plan_or_sessions
-        if not isinstance(plan, Plan):
-            plan = make_plan(plan, ParameterGrid(1.0, 1, 0, 1.0), range_duration)
-        wanted = list(dict.fromkeys(content for item in plan.inputs for content in item.series.session_hashes))
-        missing = self._call(begin.missing_inputs, wanted, [item.days_hash for item in plan.inputs])
-        self._call(begin.stage_inputs, *begin.stage_payloads(plan, missing))
-        return len(missing[0])
+        return begin.stage_plan(self._call, begin.as_plan(plan_or_sessions, range_duration))
+
+    def unstage(self, sessions: Plan | Sessions | Mapping[str, Sessions]) -> int:
+        """Remove tick series from Redis, where a year of one-second prices takes about 40 MB; return how many sessions.
+
+        For runs that are complete. One that still computes them stands still until it is waited for or submitted again.
+        """
+        return int(self._call(begin.unstage_sessions, begin.session_hashes(begin.as_plan(sessions))))
 
     def submit(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,16 @@ def open_services(settings: Settings) -> Services:
     except BaseException:
         staging.close()
         raise
+
+
+def start_redis(stack: ExitStack, settings: Settings) -> tuple[Settings, str]:
+    """Start a Redis of our own where the settings name none; return the settings that name one, and what it is."""
+    from orbresearch.staging import start_embedded
+
+    if settings.redis.endpoint is not None:
+        return settings, "Redis"
+    server = stack.enter_context(start_embedded())
+    return replace(settings, redis=server.settings), f"embedded Redis {server.version}"
 
 
 @cache

@@ -38,6 +38,7 @@ from orbresearch.staging.codecs import (
 from orbresearch.staging.connection import Staging, connect
 from orbresearch.staging.embedded import EmbeddedRedis, start_embedded
 from orbresearch.staging.inputs import (
+    drop_sessions,
     load_document,
     load_ranges,
     load_sessions,
@@ -61,6 +62,7 @@ __all__ = [
     "counts",
     "decode_batch",
     "decode_days",
+    "drop_sessions",
     "encode_batch",
     "load_document",
     "load_ranges",

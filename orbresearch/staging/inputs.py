@@ -47,6 +47,16 @@ def load_sessions(staging: Staging, hashes: Sequence[str]) -> list[bytes]:
         return _load(staging.ticks, hashes, keys.session, "tick series")
 
 
+def drop_sessions(staging: Staging, hashes: Sequence[str]) -> int:
+    """Remove sessions that are staged; return how many there were. The server frees their memory in the background."""
+    with speaking(staging.where):
+        dropped = 0
+        for start in range(0, len(hashes), _BATCH_KEYS):
+            names = [keys.session(item) for item in hashes[start : start + _BATCH_KEYS]]
+            dropped += int(staging.ticks.unlink(*names))
+        return dropped
+
+
 def stage_document(staging: Staging, document_hash: str, document: bytes) -> None:
     """Stage the JSON document that names a series' sessions."""
     with speaking(staging.where):

@@ -1,4 +1,4 @@
-"""The notebook of a schedule, as a process of its own: attaches to the lab whose address stdin brings, submits, waits.
+"""The notebook of a schedule, as a process of its own: attaches to the lab that stdin names, submits, waits.
 
 Exit codes: 0 the run is complete; 2 it could not be submitted; 3 RunFailed. Its words go to stdout.
 """
@@ -9,6 +9,7 @@ import sys
 
 import orbresearch as orb
 from orbresearch.errors import OrbError, RunFailed
+from orbresearch.keep import read_keep
 from orbresearch.lab.progress import tell
 from tests.faults.work import make_plan
 
@@ -18,10 +19,10 @@ COMPLETE, REFUSED, FAILED = 0, 2, 3
 def main() -> int:
     """Submit the plan and wait for it."""
     plan = make_plan()
-    address = sys.stdin.readline().strip()
+    address, kept = sys.stdin.readline().rstrip("\n").split(" ", 1)
     try:
         with orb.Lab(address=address, quiet=True) as lab:
-            lab.submit_plan(plan).wait()
+            lab.submit_plan(plan, keep=read_keep(kept)).wait()
     except RunFailed as error:
         tell(f"RunFailed: {error}")
         return FAILED

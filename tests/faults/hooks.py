@@ -53,18 +53,19 @@ class Hooks(WorkerPlugin):
 
         reaper.LEASE_MILLISECONDS = min(reaper.LEASE_MILLISECONDS, LEASE_MILLISECONDS)
         computing.compute_rows = self._spoilt(computing.compute_rows)
+        computing.compute_best = self._spoilt(computing.compute_best)
         writer._insert_rows = self._fatal(writer._insert_rows, BEFORE_COMMIT, after=True)
         staging.acknowledge = self._fatal(staging.acknowledge, AFTER_COMMIT, after=False)
 
     def _spoilt(self, compute_rows: Callable[..., Any]) -> Callable[..., Any]:
-        def slowly(run_id: str, item: Any, points: Any, rules: Any, chunk: Any) -> Any:
+        def slowly(run_id: str, item: Any, points: Any, rules: Any, chunk: Any, *keep: Any) -> Any:
             time.sleep(self.chunk_seconds)
             if (self.folder / f"{RAISES_ALWAYS} {chunk.first}").exists():
                 raise SpoiltError("spoilt for good\nsecond line")
             for turn in range(2):
                 if self._take(f"{RAISES} {chunk.first} {turn}"):
                     raise SpoiltError("spoilt for once")
-            return compute_rows(run_id, item, points, rules, chunk)
+            return compute_rows(run_id, item, points, rules, chunk, *keep)
 
         return slowly
 

@@ -10,7 +10,7 @@ from tests.faults import hooks
 from tests.faults.check import check_all
 from tests.faults.schedule import Fault, Schedule
 from tests.faults.stage import Servers, Stage, open_stage
-from tests.faults.work import make_plan
+from tests.faults.work import KEEP, make_plan
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Played:
 def play(schedule: Schedule, servers: Servers, home: Path) -> Played:
     """Play a schedule in an empty folder; raise AssertionError where anything is not as it must be."""
     servers.revive()
-    with open_stage(servers, home, sqlite=schedule.sqlite) as stage:
+    keep = KEEP if schedule.best else "all"
+    with open_stage(servers, home, sqlite=schedule.sqlite, keep=keep) as stage:
         begin(stage, schedule.hasty)
         for fault in schedule.faults:
             time.sleep(max(0.0, stage.submitted + fault.moment - time.monotonic()))

@@ -11,6 +11,7 @@ LAST_MOMENT = 5.0  # seconds: what an undisturbed run takes at the least, 200 ch
 LONGEST = 8.0  # seconds that a server is away; mostly it is less than two
 TOGETHER = 1.5  # seconds
 HASTY = 0.2  # of all schedules
+BEST_EVERY = 3  # of so many consecutive seeds one keeps its best rows
 SQLITE_EVERY = 4  # of so many consecutive seeds one has SQLite
 
 
@@ -36,15 +37,19 @@ class Schedule:
         SQLite in place of MariaDB.
     hasty : float
         Seconds after which the first client is killed, on its way to submit; 0: it is not.
+    best : bool
+        The run keeps its best rows and a summary, not all rows.
     """
 
     faults: tuple[Fault, ...]
     sqlite: bool = False
     hasty: float = 0.0
+    best: bool = False
 
     def __str__(self) -> str:
         hasty = f"first client killed after {self.hasty} s; " if self.hasty else ""
-        return f"{'SQLite' if self.sqlite else 'MariaDB'}: {hasty}{'; '.join(map(str, self.faults))}"
+        kept = "keeps its best; " if self.best else ""
+        return f"{'SQLite' if self.sqlite else 'MariaDB'}: {kept}{hasty}{'; '.join(map(str, self.faults))}"
 
     def has(self, *words: str) -> bool:
         """Whether a fault with one of these words is in it."""
@@ -63,7 +68,8 @@ def draw(seed: int) -> Schedule:
     for kind in rng.sample(KINDS, rng.randint(3, 5)):
         drawn += _draw_one(rng, kind, round(rng.uniform(first, last), 2), sqlite)
     hasty = round(rng.uniform(0.1, 1.5), 2) if rng.random() < HASTY else 0.0
-    return Schedule(tuple(sorted(drawn, key=lambda fault: fault.moment)), sqlite, hasty)  # what begins comes first
+    faults = tuple(sorted(drawn, key=lambda fault: fault.moment))  # what begins comes first
+    return Schedule(faults, sqlite, hasty, best=seed % BEST_EVERY == 0)
 
 
 def _draw_one(rng: random.Random, kind: str, moment: float, sqlite: bool) -> list[Fault]:

@@ -21,6 +21,7 @@ from distributed import Client as DaskClient
 import orbresearch as orb
 from orbresearch import staging
 from orbresearch.errors import OrbError
+from orbresearch.keep import Keep, order_of, write_keep
 from orbresearch.lab import daemon
 from orbresearch.lab.reaper import reap
 from orbresearch.lab.services import Services, open_services
@@ -74,9 +75,9 @@ class Notebook:
                 env=environ,
             )
 
-    def attach(self, address: str) -> None:
-        """Tell it the lab's address: now it submits."""
-        self.process.stdin.write(f"{address}\n".encode())
+    def attach(self, address: str, keep: Keep) -> None:
+        """Tell it the lab's address, and what to keep: now it submits."""
+        self.process.stdin.write(f"{address} {write_keep(keep)}\n".encode())
         self.process.stdin.close()
 
     def said(self) -> str:
@@ -98,6 +99,7 @@ class Stage:
     servers: Servers
     settings: Settings
     chunk_seconds: float
+    keep: Keep = "all"
     lab: subprocess.Popen[bytes] | None = None
     address: str = ""
     notebooks: list[Notebook] = field(default_factory=list)
@@ -174,12 +176,12 @@ class Stage:
 
     def attach_client(self) -> None:
         """Let the first notebook submit."""
-        self.notebooks[0].attach(self.address)
+        self.notebooks[0].attach(self.address, self.keep)
 
     def start_client(self) -> None:
         """Start a notebook that goes on with the run."""
         self.open_client()
-        self.notebooks[-1].attach(self.address)
+        self.notebooks[-1].attach(self.address, self.keep)
 
     def kill_client(self) -> None:
         """End the notebook."""
@@ -260,11 +262,11 @@ class Stage:
         """Complete a chunk once more and once more, as a worker does that was given up too early."""
         plan = make_plan()
         chunk = chunk_at(plan, share)
-        payload = compute_payload(plan, chunk)
+        payload = compute_payload(plan, chunk, self.keep)
 
         def complete(services: Services) -> None:
             for _ in range(2):
-                where = services.staging, services.store.uuid, plan.run_id
+                where = services.staging, services.store.uuid, order_of(plan.run_id, self.keep)
                 staging.complete_chunk(*where, chunk.first, chunk.rows, payload)
 
         self._aside(complete)
@@ -307,6 +309,7 @@ def open_stage(
     *,
     sqlite: bool = False,
     chunk_seconds: float = CHUNK_SECONDS,
+    keep: Keep = "all",
 ) -> Iterator[Stage]:
     """Start a lab on an empty database of its own; end everything afterwards."""
     with ExitStack() as stack:
@@ -315,7 +318,7 @@ def open_stage(
             name = servers.mysql.server.create_database()
             stack.callback(lambda: (servers.mysql.start(), servers.mysql.server.drop_database(name)))
             store = servers.mysql.server.settings(name)
-        stage = Stage(servers, Settings(home, servers.redis.settings, store), chunk_seconds)
+        stage = Stage(servers, Settings(home, servers.redis.settings, store), chunk_seconds, keep)
         stack.callback(stage.close)
         home.mkdir(exist_ok=True)
         stage.open_client()

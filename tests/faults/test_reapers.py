@@ -39,7 +39,7 @@ def plan(services: Services, settings: Settings) -> Plan:
     open_books(services, settings, made)
     for chunk in made.chunks():
         where = services.staging, services.store.uuid, made.run_id
-        assert staging.complete_chunk(*where, chunk.first, chunk.rows, compute_payload(made, chunk))
+        assert staging.complete_chunk(*where, chunk.first, chunk.rows, compute_payload(made, chunk, "all"))
     return made
 
 
@@ -89,7 +89,7 @@ def answer(process: Reaper) -> dict[str, object]:
 
 def check_end(services: Services, plan: Plan) -> None:
     check_rows(services, plan)
-    check_books(services, plan)
+    check_books(services, plan, plan.run_id)
     assert leftovers(services) == (0, 0)
 
 
@@ -144,7 +144,7 @@ def test_a_chunk_completed_twice_is_stored_once(services, settings):
     plan = small_plan()
     open_books(services, settings, plan)
     where, chunks = (services.staging, services.store.uuid, plan.run_id), list(plan.chunks())
-    payloads = {chunk: compute_payload(plan, chunk) for chunk in chunks}
+    payloads = {chunk: compute_payload(plan, chunk, "all") for chunk in chunks}
 
     def complete() -> list[bool]:
         return [staging.complete_chunk(*where, chunk.first, chunk.rows, payloads[chunk]) for chunk in chunks]

@@ -8,8 +8,11 @@ from functools import cache
 import pandas as pd
 
 import orbresearch as orb
+from orbresearch.analysis.best import compute_best
 from orbresearch.analysis.performance import compute_rows
+from orbresearch.keep import Best, Keep, write_keep
 from orbresearch.plan import Chunk, Plan
+from orbresearch.summary import Summary, Tally, write_summaries
 
 CHUNK = 1000  # backtests
 CHUNK_SECONDS = 0.05  # that the hooks add to a chunk: computing alone is over before a fault could fall into it
@@ -21,6 +24,7 @@ GRID = orb.ParameterGrid(
     limit_distance=orb.frange(0.5, 20.5, 1),
 )
 DURATIONS = (300, 600)
+KEEP = Best(500, min_sessions=5)
 
 
 @cache
@@ -48,9 +52,29 @@ def chunk_at(plan: Plan, share: float) -> Chunk:
     return chunks[int(share * len(chunks))]
 
 
-def compute_payload(plan: Plan, chunk: Chunk) -> bytes:
+def compute_payload(plan: Plan, chunk: Chunk, keep: Keep) -> bytes:
     """Return a chunk's results as a worker would stage them."""
     from orbresearch import staging
 
-    batch = compute_rows(plan.run_id, plan.inputs[chunk.input], plan.grid, plan.rules, chunk)
-    return staging.encode_batch(batch.replace_schema_metadata({b"seconds": b"0.001"}))
+    what, summaries = (plan.run_id, plan.inputs[chunk.input], plan.grid, plan.rules, chunk), {}
+    if keep == "all":
+        batch = compute_rows(*what)
+    else:
+        batch, summaries[chunk.input] = compute_best(*what, keep)
+    facts = {"seconds": "0.001", "kept": write_keep(keep), "backtests": str(chunk.rows)}
+    return staging.encode_batch(batch.replace_schema_metadata(facts), write_summaries(summaries))
+
+
+@cache
+def kept(plan: Plan, keep: Keep) -> tuple[pd.DataFrame, dict[int, Summary]]:
+    """Return the rows and the summaries that the store must hold of an undisturbed run, from all of its rows."""
+    rows = undisturbed(plan)
+    if keep == "all":
+        return rows, {}
+    summaries = {}
+    for at, start in enumerate(range(0, len(rows), len(plan.grid))):
+        part, tally = rows.iloc[start : start + len(plan.grid)], Tally(plan.grid.shape, 0, len(plan.grid))
+        tally.add(0, part["backtest_return"].to_numpy(), part["sharpe_ratio"].to_numpy())
+        summaries[at] = tally.summary()
+    fit = rows[(rows["sessions_traded"] >= keep.min_sessions) & rows[keep.by].notna() & (rows["resolved"] == 1)]
+    return fit.sort_values([keep.by, "backtest_id"], ascending=[False, True]).head(keep.n), summaries

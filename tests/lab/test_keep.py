@@ -155,3 +155,13 @@ def test_chunks_grow_with_the_slots_and_with_what_is_not_kept(sessions: orb.Sess
     many = replace(make_plan(sessions, GRID, 300), inputs=plan.inputs * 10_000)  # 64 points each
     assert fit_chunks(many, 2, "all").chunk_rows == 100_000 // 64 * 64
     assert fit_chunks(many, 1, KEEP).chunk_rows == 312_500 // 64 * 64
+
+
+def test_ticks_that_no_run_needs_any_more_leave_redis(lab: orb.Lab, lab_home: Path, plan: Plan) -> None:
+    run = lab.submit_plan(plan).wait()
+    assert lab.stage(plan) == 0
+    assert lab.unstage(plan.sessions) == 40
+    assert lab.unstage(plan) == 0
+    assert lab.stage(plan) == 40
+    assert lab.stage(plan) == 0
+    assert run.complete
