@@ -8,8 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import orbresearch as orb
 from orbresearch import plan as planning
@@ -17,11 +15,10 @@ from orbresearch.analysis.best import compute_best
 from orbresearch.errors import BadInput, Corrupt
 from orbresearch.keep import Best, covers, read_keep, write_keep
 from orbresearch.plan import Chunk, make_plan
-from orbresearch.schema import CELL_CLIP, PARAMETERS, RESULTS
+from orbresearch.schema import PARAMETERS, RESULTS
 from orbresearch.summary import (
     MEASURES,
     Tally,
-    bounds_of,
     merge,
     read_summaries,
     to_cells,
@@ -128,31 +125,6 @@ def test_histograms_hold_every_value_where_it_belongs(plan: planning.Plan, rows:
                 high = np.repeat(of_value["high"], of_value["backtests"]).to_numpy()
                 assert (values >= low - 0.6e-6).all()
                 assert (values <= high + 0.6e-6).all()
-
-
-@given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=30))
-@settings(max_examples=50)
-def test_a_bucket_is_narrow(values: list[float]) -> None:
-    """Resolution: a bucket spans 1/64 of its values at the most, or one step."""
-    from orbresearch.kernels.summaries import MOST_BUCKET, bucket_of, to_steps
-
-    for value in values:
-        steps = to_steps(value)
-        assert abs(steps / 1e6 - value) <= 0.51e-6 or abs(steps) == CELL_CLIP
-        bucket = bucket_of(steps)
-        low, high = bounds_of(np.array([bucket]))
-        assert abs(bucket) <= MOST_BUCKET
-        assert low[0] <= steps / 1e6 <= high[0]
-        assert high[0] - low[0] <= max(abs(steps) / 1e6 / 64, 1.1e-6)
-
-
-def test_buckets_leave_no_gap() -> None:
-    from orbresearch.kernels.summaries import MOST_BUCKET, bucket_of
-
-    low, high = bounds_of(np.arange(-MOST_BUCKET, MOST_BUCKET + 1))
-    assert np.allclose(low[1:] - high[:-1], 1e-6, atol=1e-7)
-    edges = [0, 1, 127, 128, 255, 256, CELL_CLIP]
-    assert [bucket_of(edge) for edge in edges] == [-bucket_of(-edge) for edge in edges]
 
 
 def test_a_tally_of_part_of_a_grid_knows_its_place() -> None:
