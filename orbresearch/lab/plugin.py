@@ -16,8 +16,7 @@ import asyncio
 import logging
 import traceback
 import uuid
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import deque
 from typing import Any
 
 from distributed import Client
@@ -25,6 +24,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from orbresearch.errors import Full, InputsMissing, Unreachable
 from orbresearch.keep import run_of
+from orbresearch.lab.feed import Feed, Piece
 from orbresearch.lab.worker import call_with_services, compute_chunk
 
 NAME = "orbresearch"
@@ -37,64 +37,10 @@ _AWAY_SECONDS = 1.0  # after which a chunk that could not reach Redis is given o
 _CHUNKS_PER_SLOT = 2  # under way or waiting at a worker
 _TOGETHER_SECONDS = 0.0005  # per slot, in which chunks that end are replaced in one message: 50 ms for 100 slots
 _BACKOFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-_FAILURES_KEPT = 100
 _TURN_SECONDS = 2.0  # of a reaper: after each, its worker takes other work and the feeder learns what is staged
 _UNKNOWN = (-1, -1)  # input and point of a chunk staged before this scheduler's time: submit its run again
 
 log = logging.getLogger(__name__)
-
-Piece = tuple[int, int, int, int]  # the fields of a plan.Chunk
-
-
-@dataclass
-class Feed:
-    """Where a run stands, as the scheduler has seen it since the run was submitted here."""
-
-    order: str  # the run, and what is kept of it: keep.order_of
-    store: str  # its uuid
-    waiting: deque[Piece] = field(default_factory=deque)
-    pieces: dict[int, Piece] = field(default_factory=dict)  # every chunk given to this feed, by first backtest
-    running: int = 0  # chunks
-    running_rows: int = 0
-    computed: int = 0  # backtests
-    seconds: float = 0.0  # of computing, over all workers
-    attempts: Counter[int] = field(default_factory=Counter)
-    aside: dict[int, Piece] = field(default_factory=dict)  # chunks that failed for good, by first backtest
-    failures: list[dict[str, Any]] = field(default_factory=list)
-    halted: bool = False  # its inputs are not in Redis
-    cancelled: bool = False
-
-    @property
-    def ready(self) -> bool:
-        """Whether a chunk can be given out."""
-        return bool(self.waiting) and not self.halted
-
-    def fail(self, chunk: Piece, reason: str, trace: str = "") -> None:
-        """Set a chunk aside."""
-        self.aside[chunk[0]] = chunk
-        if len(self.failures) < _FAILURES_KEPT:
-            self.failures.append({"first": chunk[0], "rows": chunk[1], "error": reason, "traceback": trace})
-
-    def drop(self) -> int:
-        """Give out no further chunk; return how many backtests that leaves uncomputed."""
-        left = sum(chunk[1] for chunk in self.waiting)
-        self.waiting.clear()
-        self.cancelled = self.cancelled or left > 0
-        return left
-
-    def report(self) -> dict[str, Any]:
-        """Return where the run stands, in backtests."""
-        return {
-            "known": True,
-            "computed": self.computed,
-            "running": self.running_rows,
-            "waiting": sum(chunk[1] for chunk in self.waiting),
-            "seconds": self.seconds,
-            "failed": sum(chunk[1] for chunk in self.aside.values()),
-            "failures": list(self.failures),
-            "halted": self.halted,
-            "cancelled": self.cancelled,
-        }
 
 
 class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
