@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
 
-from orbresearch.errors import BadInput, OrbError
+from orbresearch.errors import BadInput, OrbError, Unreachable
 from orbresearch.grid import ParameterList, Points
 from orbresearch.keep import Keep, check_keep, order_of, run_of
 from orbresearch.lab import begin, cluster
@@ -163,7 +163,8 @@ class Lab:
     def _save_staged(self) -> None:
         """Move what is staged into the store; say what a run loses by closing now."""
         assert self._services is not None
-        self._ask("orb_stop")
+        with suppress(Unreachable):  # a scheduler that has ended gives out nothing
+            self._ask("orb_stop")
         try:
             if begin.run_counts(self._services)["staged"]:
                 lifecycle(self._services)

@@ -182,3 +182,21 @@ def test_a_full_redis_is_waited_for(plan, tmp_path, monkeypatch):
         assert (found["computed"], found["failures"]) == (0, [])
         books.config_set("maxmemory", 0)
         pd.testing.assert_frame_equal(run.wait().results(), expected(plan), check_exact=True)
+
+
+@pytest.mark.slow
+def test_an_idle_cluster_ends_by_its_timeout(own_home, sessions):
+    """Feeder and reaper do nothing when there is nothing to do; the lab still closes in peace."""
+    import dask
+
+    with dask.config.set({"distributed.scheduler.idle-timeout": "4 s"}):
+        lab = orb.Lab(n_workers=1, quiet=True)
+    scheduler = lab.cluster.scheduler
+    try:
+        assert lab.submit(sessions, GRID, range_duration=300).wait().complete
+        end = time.monotonic() + 60
+        while scheduler.status.name == "running" and time.monotonic() < end:
+            time.sleep(0.2)
+        assert scheduler.status.name in ("closing", "closed")
+    finally:
+        lab.close()
