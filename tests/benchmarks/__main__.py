@@ -28,6 +28,7 @@ PARTS = {
     "bootstrap": ("Bootstrap", "speed.bootstrap", True),
     "whole": ("A run's whole way into the store, by the clock", "journey.whole", False),
     "beside": ("What a run takes beside its computing", "journey.beside", False),
+    "priority": ("Priority work", "journey.priority", False),
     "flat": ("Memory of ten million backtests", "journey.flat", False),
     "workers": ("Two worker processes, by the clock", "cluster.workers", False),
     "scale": ("The scheduler of up to 100 simulated workers", "scale.scale", False),

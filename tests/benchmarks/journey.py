@@ -108,6 +108,21 @@ def _slot_seconds(tasks: Any) -> float:
     return sum(max(times) - min(times) for times in spans.values())
 
 
+def priority(effort: Effort) -> Iterator[Line]:
+    """Show how long priority work takes, there and back, while every slot computes and the reaper writes."""
+    plan = make_plan(market(), nested_grid(1_000_000 if effort.quick else 10_000_000), [300, 600])
+    waits = []
+    with temporary_home(), _lab() as lab:
+        lab.submit_plan(make_plan(market(), nested_grid(100_000), [300, 600]), keep=KEEP).wait()
+        run = lab.submit_plan(fit_chunks(plan, lab.slots(), KEEP), keep=KEEP)
+        while lab.progress(run.order)["waiting"]:
+            waits.append(1e3 * wall(lambda: lab.submit_priority(time.time).result()))
+            time.sleep(0.1)
+        run.wait()
+    note = f"95 % within {np.quantile(waits, 0.95):,.0f} ms, of {len(waits)}"
+    yield Line("priority work there and back while every slot computes", waits, "ms", most=50, note=note)
+
+
 def flat(effort: Effort) -> Iterator[Line]:
     """Show how memory grows over ten million backtests of which the best are kept, the first tenth aside."""
     points = 1_000_000 if effort.quick else 10_000_000
