@@ -64,7 +64,9 @@ class Best:
             raise BadInput("Best.unresolved", f"{self.unresolved!r}", "give True or False")
 
     def __str__(self) -> str:
-        return f"the best {self.n:,} by {self.by}"
+        others = [f"min_sessions={self.min_sessions}"] if self.min_sessions != MIN_SESSIONS else []
+        others += ["unresolved ones too"] if self.unresolved else []
+        return f"the best {self.n:,} by {self.by}" + (f" ({', '.join(others)})" if others else "")
 
     def pick(self, columns: dict[str, Any], floor: float = -math.inf) -> Any:
         """Return the positions of the best of some backtests, best first: at most ``n`` of those above ``floor``.
@@ -108,12 +110,20 @@ def write_keep(keep: Keep) -> str:
     return "all" if keep == "all" else json.dumps(asdict(keep), sort_keys=True)
 
 
-def order_of(run_id: str, keep: Keep) -> str:
-    """Return the name under which a run is computed: its id, and what it keeps unless that is everything.
+def order_of(run_id: str, kept: str, chunk_size: int) -> str:
+    """Return the name under which a run is computed: its id, and a hash of what it keeps and in which chunks.
 
-    Books and results on their way carry it: what was computed for one way to keep a run is no answer to another.
+    Books and results on their way carry it: what was computed for one way to keep a run is no answer to another, nor
+    is a chunk of one plan a chunk of another.
+
+    Parameters
+    ----------
+    kept : str
+        As :func:`write_keep` gives it.
+    chunk_size : int
+        Backtests per chunk.
     """
-    return run_id if keep == "all" else f"{run_id}.{content_hash(write_keep(keep).encode())[:8]}"
+    return f"{run_id}.{content_hash(kept.encode(), str(chunk_size).encode())[:8]}"
 
 
 def run_of(order: str) -> str:

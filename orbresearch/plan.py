@@ -34,6 +34,7 @@ MAX_LIST_ROWS = 20_000  # of a parameter list, whose backtests share nothing
 SLOTS_SERVED = 50  # slots that one scheduler keeps busy with chunks of a second: `make bench ARGS="--only scale"`
 _GRID_PACE, _LIST_PACE = 320e6, 3e6  # sessions of backtests that a core computes in a second, about
 _CHUNKS_A_SLOT = 4  # at least, of a run: the last to finish keeps the others waiting
+_MOST_INPUTS = 8  # of a chunk: loading them takes longer than computing small grids
 _LEAST_SECONDS = 0.05  # of a chunk: less is not worth a task
 
 
@@ -255,8 +256,10 @@ def fit_chunks(plan: Plan, slots: int, keep: Keep) -> Plan:
     most = per_second * max(1.0, slots / SLOTS_SERVED)
     shared = max(len(plan) / (_CHUNKS_A_SLOT * slots), _LEAST_SECONDS * per_second)
     rows = max(1, int(min(most, shared) if keep != "all" else min(most, shared, MAX_CHUNK_ROWS)))
-    inputs = rows // len(plan.grid)
-    return replace(plan, chunk_rows=inputs * len(plan.grid) if inputs else block_rows(plan.grid, rows))
+    inputs = min(rows // len(plan.grid), _MOST_INPUTS, -(-len(plan.inputs) // (_CHUNKS_A_SLOT * slots)))
+    if rows >= len(plan.grid):
+        return replace(plan, chunk_rows=max(1, inputs) * len(plan.grid))
+    return replace(plan, chunk_rows=block_rows(plan.grid, rows))
 
 
 def _warn_of_spans(loaded: Mapping[str, Sessions], rules: Rules) -> None:

@@ -156,12 +156,12 @@ def _to_table(rows: list[tuple[Any, ...]]) -> pa.Table:
 def check_summary(points: Points) -> ParameterGrid:
     """Return the grid of which a summary can be kept; refuse others."""
     if not isinstance(points, ParameterGrid):
-        raise BadInput("keep", "a list of parameter sets has no summary by parameter", 'keep="all" keeps its rows')
+        raise BadInput("summary", "a list of parameter sets has none", 'its rows are kept whole, keep="all"')
     sizes = [math.prod(points.shape[i] for i in axis) for axis in AXES]
     values, pairs = sum(sizes[:4]), sum(sizes[4:])
     if values > MOST_VALUES or pairs > MOST_PAIRS:
         wrong = f"{values:,} values of parameters with {pairs:,} pairs are more than {MOST_VALUES:,} or {MOST_PAIRS:,}"
-        raise BadInput("keep", wrong, "give fewer values, or submit the grid in parts")
+        raise BadInput("summary", wrong, "give fewer values, or submit the grid in parts")
     return points
 
 

@@ -7,39 +7,33 @@ priority work where it does not. The same functions serve both ways.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orbresearch import staging
-from orbresearch.grid import ParameterGrid
 from orbresearch.keep import Keep, covers, order_of, read_keep, write_keep
 from orbresearch.lab.progress import tell
 from orbresearch.lab.services import Services
-from orbresearch.plan import Plan, make_plan
+from orbresearch.plan import Plan
 from orbresearch.rules import NANOS, Rules
 from orbresearch.schema import RESULTS_VERSION
 from orbresearch.sessions.dataset import Sessions
+from orbresearch.sessions.series import Series
 
 if TYPE_CHECKING:
     from orbresearch.store.connection import Store
 
 
-def as_plan(plan_or_sessions: Any, range_duration: Any = 300) -> Plan:
-    """Return a plan, or one of a single backtest on some sessions."""
-    if isinstance(plan_or_sessions, Plan):
-        return plan_or_sessions
-    return make_plan(plan_or_sessions, ParameterGrid(1.0, 1, 0, 1.0), range_duration)
-
-
-def session_hashes(plan: Plan) -> list[str]:
-    """Return under which hashes the sessions of a plan are staged, each once."""
-    return list(dict.fromkeys(content for item in plan.inputs for content in item.series.session_hashes))
+def session_hashes(series: Iterable[Series]) -> list[str]:
+    """Return under which hashes the sessions of some tick series are staged, each once."""
+    return list(dict.fromkeys(content for one in series for content in one.session_hashes))
 
 
 def stage_plan(call: Callable[..., Any], plan: Plan) -> int:
     """Stage what is missing of a plan's inputs, through ``call(function, *args)``; return how many sessions."""
-    missing = call(missing_inputs, session_hashes(plan), [item.days_hash for item in plan.inputs])
+    hashes = session_hashes(item.series for item in plan.inputs)
+    missing = call(missing_inputs, hashes, [item.days_hash for item in plan.inputs])
     call(stage_inputs, *stage_payloads(plan, missing))
     return len(missing[0])
 
@@ -67,8 +61,8 @@ def stage_inputs(
 
 
 def begin_run(
-    services: Services, record: dict[str, object], spec: bytes, chunks: list[tuple[int, int]]
-) -> tuple[dict[int, int], list[int]]:
+    services: Services, record: dict[str, object], spec: bytes, chunks: list[tuple[int, int]], anew: bool
+) -> tuple[dict[int, int], list[int]] | None:
     """Register a run and open its books.
 
     Parameters
@@ -79,6 +73,8 @@ def begin_run(
         As ``worker.encode_spec`` makes it.
     chunks : list of (first, rows)
         All chunks of the plan.
+    anew : bool
+        Whether a run that is kept in another way is emptied for this one.
 
     Returns
     -------
@@ -86,21 +82,23 @@ def begin_run(
         First backtest -> rows of the chunks in the ledger.
     staged : list of int
         First backtests of chunks whose results wait in Redis.
+    None
+        Where the run is kept in another way.
     """
     from orbresearch.store.keeping import agree_keep
     from orbresearch.store.reader import persisted_chunks
     from orbresearch.store.writer import register_run
 
-    run_id, kept = str(record["run_id"]), str(record["kept"])
-    if not register_run(services.store, record):
-        fits = persisted_chunks(services.store, run_id).items() <= set(chunks)  # not where the ledger has other chunks
-        agree_keep(services.store, run_id, kept, int(str(record["chunk_size"])), fits)
+    redis, uuid = services.staging, services.store.uuid
+    run_id, kept, size = str(record["run_id"]), str(record["kept"]), int(str(record["chunk_size"]))
+    if not register_run(services.store, record) and not agree_keep(services.store, run_id, kept, size, anew):
+        return None
+    order = order_of(run_id, kept, size)
+    staging.retire_others(redis, uuid, run_id, order)
     persisted = persisted_chunks(services.store, run_id)
     waiting = [(first, rows) for first, rows in chunks if first not in persisted]
     total = sum(rows for _, rows in chunks)
-    order = order_of(run_id, read_keep(kept))
-    staged = staging.open_run(services.staging, services.store.uuid, order, spec, total, persisted, waiting)
-    return persisted, staged
+    return persisted, staging.open_run(redis, uuid, order, spec, total, persisted, waiting)
 
 
 def run_counts(services: Services, order: str | None = None) -> dict[str, int]:
@@ -178,8 +176,8 @@ def run_record(plan: Plan, sessions: Mapping[str, Sessions], keep: Keep, version
     }
 
 
-def settle_keep(store: Store, plan: Plan, asked: Keep) -> tuple[Plan, Keep]:
-    """Return what a run will keep and the plan of its chunks, which the ledger knows by their first backtest.
+def settle_keep(store: Store, plan: Plan, asked: Keep) -> tuple[Plan, Keep, bool]:
+    """Return the plan with the chunks that the ledger knows, what the run will keep, and whether it is begun anew.
 
     A run that is stored goes on as it is where that holds all that is asked for. Only a run that keeps all of its rows
     and is not complete makes room for one that keeps its best: somebody found it too large.
@@ -187,15 +185,15 @@ def settle_keep(store: Store, plan: Plan, asked: Keep) -> tuple[Plan, Keep]:
     from orbresearch.store.reader import read_run, read_totals
 
     if (begun := read_run(store, plan.run_id)) is None:
-        return plan, asked
+        return plan, asked, False
     kept, persisted = read_keep(str(begun["kept"])), read_totals(store)[plan.run_id][0]
     if kept == asked or (covers(kept, asked) and (kept != "all" or persisted >= len(plan))):
         if kept != asked:
             tell(f"run {plan.run_id} keeps {_said(kept)} already")
-        return replace(plan, chunk_rows=int(str(begun["chunk_size"]))), kept
+        return replace(plan, chunk_rows=int(str(begun["chunk_size"]))), kept, False
     if persisted:
         tell(f"run {plan.run_id} keeps {_said(asked)} from now on, not {_said(kept)}: it is computed anew")
-    return plan, asked
+    return plan, asked, True
 
 
 def _said(keep: Keep) -> str:

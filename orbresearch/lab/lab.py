@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import astuple
 from types import TracebackType
 from typing import Any
 
 from orbresearch.errors import BadInput, OrbError, Unreachable
-from orbresearch.grid import ParameterList, Points
-from orbresearch.keep import Keep, check_keep, order_of, run_of
+from orbresearch.grid import ParameterGrid, ParameterList, Points
+from orbresearch.keep import Keep, check_keep, order_of, read_keep, run_of, write_keep
 from orbresearch.lab import begin, cluster
 from orbresearch.lab.plugin import CHUNK_SECONDS, NAME, PRIORITY, STAGED_BYTES, FeederPlugin
 from orbresearch.lab.progress import tell
@@ -203,14 +205,19 @@ class Lab:
         int
             How many sessions were not staged yet.
         """
-        return begin.stage_plan(self._call, begin.as_plan(plan_or_sessions, range_duration))
+        plan = plan_or_sessions
+        if not isinstance(plan, Plan):
+            with warnings.catch_warnings(action="ignore"):  # of a grid that nobody has asked for
+                plan = make_plan(plan, ParameterGrid(1.0, 1, 0, 1.0), range_duration)
+        return begin.stage_plan(self._call, plan)
 
-    def unstage(self, sessions: Plan | Sessions | Mapping[str, Sessions]) -> int:
+    def unstage(self, sessions: Sessions | Mapping[str, Sessions]) -> int:
         """Remove tick series from Redis, where a year of one-second prices takes about 40 MB; return how many sessions.
 
         For runs that are complete. One that still computes them stands still until it is waited for or submitted again.
         """
-        return int(self._call(begin.unstage_sessions, begin.session_hashes(begin.as_plan(sessions))))
+        loaded = [sessions] if isinstance(sessions, Sessions) else sessions.values()
+        return int(self._call(begin.unstage_sessions, begin.session_hashes(item.series for item in loaded)))
 
     def submit(
         self,
@@ -255,31 +262,36 @@ class Lab:
             raise BadInput("ParameterList", wrong, "submit it in parts")
         if check_keep(keep) != "all":
             check_summary(plan.grid)
-        plan, keep = begin.settle_keep(self.store, plan, keep)
+        plan, keep, anew = begin.settle_keep(self.store, plan, keep)
         for ticker, item in plan.sessions.items():
             for sentence in item.quality.severe:
                 tell(f"severe: {ticker}: {sentence}")
         cached = {ticker: keep_sessions(self.settings.cached_data, item) for ticker, item in plan.sessions.items()}
         begin.tell_of_relatives(self.store, plan)
         record = begin.run_record(plan, cached, keep, __version__)
-        computed = self._begin(plan, keep, record)
+        computed = self._begin(plan, record, anew)
         known = f", {computed:,} of them known already" if computed else ""
         tell(f"run {plan.run_id}: {len(plan):,} backtests{known}")
-        return Run(plan.run_id, len(plan), self.store, self, lambda: self._begin(plan, keep, record), keep=keep)
+        order = order_of(plan.run_id, write_keep(keep), plan.chunk_rows)
+        return Run(plan.run_id, len(plan), self.store, self, lambda: self._begin(plan, record), keep, order)
 
-    def _begin(self, plan: Plan, keep: Keep, record: dict[str, object]) -> int:
+    def _begin(self, plan: Plan, record: dict[str, object], anew: bool = False) -> int:
         """Stage what is missing of a run, make its books agree with the ledger, give the rest to the feeder.
 
         Returns how many backtests are computed already. Doing it again repairs what Redis has lost.
         """
         self.stage(plan)
-        chunks = [(chunk.first, chunk.rows, chunk.input, chunk.point) for chunk in plan.chunks()]
+        keep, chunks = read_keep(str(record["kept"])), [astuple(chunk) for chunk in plan.chunks()]
         firsts = [(first, rows) for first, rows, _, _ in chunks]
-        persisted, staged = self._call(begin.begin_run, record, encode_spec(plan, keep), firsts)
-        done = set(persisted) | set(staged)
+        begun = self._call(begin.begin_run, record, encode_spec(plan, keep), firsts, anew)
+        if begun is None:
+            raise BadInput(
+                f"run {plan.run_id}", "somebody has submitted it in another way meanwhile", "submit it again"
+            )
+        done = {*begun[0], *begun[1]}
         remaining = [list(chunk) for chunk in chunks if chunk[0] not in done]
-        computed = len(plan) - sum(chunk[1] for chunk in remaining)
-        order = order_of(plan.run_id, keep)
+        computed: int = len(plan) - sum(chunk[1] for chunk in remaining)
+        order = order_of(plan.run_id, str(record["kept"]), plan.chunk_rows)
         self._ask("orb_feed", order=order, store=self.store.uuid, chunks=remaining, computed=computed)
         return computed
 

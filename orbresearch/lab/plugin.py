@@ -110,10 +110,10 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             if other.order != order and run_of(other.order) == run_of(order):
                 other.drop()  # the run is kept in another way from now on
         old = self.feeds.get(order)
-        if old is not None and (old.ready or old.running):
+        if old is not None and not old.cancelled and (old.ready or old.running):
             return
         waiting = deque((first, rows, at, point) for first, rows, at, point in chunks)
-        pieces = {chunk[0]: chunk for chunk in waiting} | (old.pieces if old is not None else {})
+        pieces = (old.pieces if old is not None else {}) | {chunk[0]: chunk for chunk in waiting}
         self.feeds[order] = Feed(order, store, waiting, pieces, computed=computed)
         if old is not None:  # what was tried before counts
             self.feeds[order].attempts = old.attempts

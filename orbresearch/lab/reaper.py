@@ -51,7 +51,7 @@ def reap(services: Services, seconds: float = 3600.0, most: int | None = None) -
             moved += len(entries)
             if time.monotonic() > end or (most is not None and moved >= most):
                 break
-        else:
+        if not staging.staged_count(redis, store.uuid):
             finish_runs(services, lambda: staging.renew_lease(redis, store.uuid, token, LEASE_MILLISECONDS))
     finally:
         staging.release_lease(redis, store.uuid, token)
@@ -78,8 +78,8 @@ def _move(services: Services, entries: list[staging.Staged], rows: dict[str, int
     sound: list[tuple[staging.Staged, Chunk]] = []
     for entry in entries:
         try:
-            batch, more = staging.decode_batch(entry.payload)
-            sound.append((entry, Chunk(run_of(entry.run_id), entry.first, batch, read_summaries(more))))
+            run_id, (batch, more) = run_of(entry.run_id), staging.decode_batch(entry.payload)
+            sound.append((entry, Chunk(run_id, entry.first, batch, read_summaries(more), entry.run_id)))
         except Corrupt as error:
             _refuse(services, entry, error, refused)
     try:
@@ -93,7 +93,7 @@ def _move(services: Services, entries: list[staging.Staged], rows: dict[str, int
         return
     for (entry, _), count in zip(sound, written, strict=True):
         staging.acknowledge(redis, store.uuid, entry)
-        rows[entry.run_id] = rows.get(entry.run_id, 0) + count
+        rows[run_of(entry.run_id)] = rows.get(run_of(entry.run_id), 0) + count
 
 
 def _refuse(services: Services, entry: staging.Staged, error: Corrupt, refused: list[Refused]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from orbresearch.errors import BadInput
-from orbresearch.keep import Best, Keep, covers, order_of
+from orbresearch.keep import Best, Keep, read_keep
 from orbresearch.lab.progress import in_notebook, tell
 from orbresearch.lab.results import mark, say_unfinished
 from orbresearch.lab.status import show_status, state_of
@@ -34,6 +34,8 @@ class Run:
         Stages anew what Redis has lost of the run, and gives out what the store lacks.
     keep : "all" or Best
         What is kept of its rows.
+    order : str
+        The name under which the lab computes it.
     """
 
     def __init__(
@@ -44,9 +46,10 @@ class Run:
         lab: Lab | None = None,
         resume: Callable[[], object] | None = None,
         keep: Keep = "all",
+        order: str = "",
     ) -> None:
         self.run_id, self.total, self._store, self._lab, self._resume = run_id, total, store, lab, resume
-        self.keep, self.order = keep, order_of(run_id, keep)
+        self.keep, self.order = keep, order
 
     def __len__(self) -> int:
         return self.total
@@ -212,37 +215,50 @@ class Run:
         rows = read_rows(self._store, query)
         return mark(rows if arrow else to_frame(rows), unfinished)
 
-    def best(self, n: int = 20, *, by: str = "sharpe_ratio", min_sessions: int = 30, unresolved: bool = False) -> Any:
+    def best(
+        self, n: int = 20, *, by: str | None = None, min_sessions: int | None = None, unresolved: bool | None = None
+    ) -> Any:
         """Return the best backtests: strategy.md, "Best".
 
         Parameters
         ----------
         n : int
             How many.
-        by : str
-            A column; highest first.
-        min_sessions : int
-            Sessions with a trade that a backtest must have.
-        unresolved : bool
-            Whether to admit backtests on bars whose distances the bars cannot tell.
+        by : str, optional
+            A column; highest first. Default: ``sharpe_ratio``, or what the run keeps its best by.
+        min_sessions : int, optional
+            Sessions with a trade that a backtest must have. Default: 30, or what the run keeps.
+        unresolved : bool, optional
+            Whether to admit backtests on bars whose distances the bars cannot tell. Default: no, or what the run keeps.
         """
         from orbresearch.store.reader import read_best
 
-        if not isinstance(self.keep, str):
-            self._require_kept(Best(min(n, self.keep.n), by, min_sessions, unresolved) if n else self.keep)
+        kept = self._require_kept()
+        how = Best(1) if kept == "all" else kept
+        by, least = by or how.by, how.min_sessions if min_sessions is None else min_sessions
+        admits = how.unresolved if unresolved is None else unresolved
+        if kept != "all" and (by, least, admits) != (kept.by, kept.min_sessions, kept.unresolved):
+            raise self._not_kept(f"those by {by} with min_sessions={least}, unresolved={admits}")
         unfinished = self._unfinished()
-        found = read_best(self._store, self.run_id, n, by=by, min_sessions=min_sessions, unresolved=unresolved)
+        found = read_best(self._store, self.run_id, n, by=by, min_sessions=least, unresolved=admits)
         mark(found, unfinished)
         if len(found) == 0 and found.attrs["complete"]:
-            kind = "backtest" if unresolved else "resolved backtest"
-            warnings.warn(f"none is best: no {kind} traded in {min_sessions} sessions (min_sessions=)", stacklevel=2)
+            kind = "backtest" if admits else "resolved backtest"
+            warnings.warn(f"none is best: no {kind} traded in {least} sessions (min_sessions=)", stacklevel=2)
         return found
 
-    def _require_kept(self, asked: Best) -> None:
-        """Refuse to call best what is best only among the rows that were kept for something else."""
-        if not covers(self.keep, asked):
-            fix = f'submit it again with keep=orb.Best({asked.n}, by="{asked.by}", ...) or keep="all"'
-            raise BadInput(f"run {self.run_id}", f"it keeps {self.keep}, which says nothing about {asked}", fix)
+    def _require_kept(self) -> Keep:
+        """Return what the run keeps; refuse to speak for one that keeps something else by now."""
+        kept = read_keep(str(self.facts()["kept"]))
+        if kept != self.keep:
+            wrong = f"it keeps {'all rows' if kept == 'all' else kept} by now"
+            raise BadInput(f"run {self.run_id}", wrong, "open it as it is: orb.open_run(run_id)")
+        return kept
+
+    def _not_kept(self, asked: str) -> BadInput:
+        """Return the refusal to call best what is best only among rows that were kept for something else."""
+        wrong, fix = f"it keeps {self.keep}, which says nothing about {asked}", 'submit it with keep="all"'
+        return BadInput(f"run {self.run_id}", wrong, f"{fix}, or with the orb.Best(...) that is meant")
 
     def summary(self, *parameters: str, together: bool = False) -> Any:
         """Return what came of each value of a parameter, or of each pair of values of two: of all backtests.
@@ -295,6 +311,7 @@ class Run:
         return self._summarize(summarize, lambda found, grid: to_histogram(found, grid, parameter), together)
 
     def _summarize(self, summarize: Callable[..., Any], show: Callable[..., Any], together: bool) -> Any:
+        self._require_kept()
         unfinished = self._unfinished()
         return mark(summarize(self._store, self.facts(), show, together), unfinished)
 
@@ -305,6 +322,8 @@ class Run:
         """
         from orbresearch.store.reader import read_ranking
 
+        if self._require_kept() != "all":
+            raise self._not_kept("the ranking of all")
         unfinished = self._unfinished()
         return mark(read_ranking(self._store, self.run_id, n), unfinished)
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from orbresearch.keep import order_of, read_keep
+from orbresearch.keep import order_of
 
 if TYPE_CHECKING:
     from orbresearch.store.connection import Store
@@ -38,7 +38,7 @@ def list_runs(store: Store, feeds: Mapping[str, Mapping[str, Any]]) -> Any:
     from orbresearch.store.reader import read_runs, read_totals
 
     found, ledger = read_runs(store), read_totals(store)
-    orders = [order_of(run_id, read_keep(kept)) for run_id, kept in zip(found["run_id"], found["kept"], strict=True)]
+    orders = [order_of(*facts) for facts in zip(found["run_id"], found["kept"], found["chunk_size"], strict=True)]
     reports = [feeds.get(order, {}) for order in orders]
     persisted = [ledger[run_id][0] for run_id in found["run_id"]]
     rows = zip(persisted, found["backtests"], reports, strict=True)

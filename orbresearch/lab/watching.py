@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from orbresearch.errors import OrbError, RunFailed, Unreachable
+from orbresearch.errors import BadInput, OrbError, RunFailed, Unreachable
 from orbresearch.keep import write_keep
 from orbresearch.lab.progress import ProgressBar, tell
-from orbresearch.lab.status import ENDED, sentence
+from orbresearch.lab.status import ENDED, sentence, show_status
 
 if TYPE_CHECKING:
     from orbresearch.lab.lab import Lab
@@ -63,6 +63,8 @@ def watch(run: Run, lab: Lab, resume: Callable[[], object] | None, persisted: in
             time.sleep(_POLL_SECONDS)
     if persisted >= run.total:
         _wait_for_trades(run, lab)
+    elif run.facts()["kept"] != write_keep(run.keep):
+        raise RunFailed(run.run_id, ["somebody has submitted it with another keep= meanwhile"])
     elif found["cancelled"]:
         tell(f"run {run.run_id} was cancelled: {persisted:,} of {run.total:,} backtests are in the store")
     else:
@@ -77,7 +79,7 @@ def show_live(run: Run) -> None:
 
     def follow() -> None:
         while (found := _status(run)) is not None:
-            handle.update(HTML(run._repr_html_()))
+            handle.update(HTML(show_status(found, run.where)))
             if found["state"] in ENDED:
                 return
             time.sleep(_LIVE_SECONDS)
@@ -120,8 +122,8 @@ def _repair(run: Run, resume: Callable[[], object] | None, lost: int) -> None:
         raise RunFailed(run.run_id, [f"{lost} results were lost on their way to the store (was Redis flushed?)"])
     tell(f"\nRedis has lost {lost:,} backtests of run {run.run_id} or what they need; computing them again")
     try:
-        if run.facts()["kept"] != write_keep(run.keep):
-            raise RunFailed(run.run_id, ["somebody has submitted it with another keep= meanwhile"])
         resume()
     except Unreachable as error:
         tell(f"not yet: {error}")
+    except BadInput as error:  # somebody has other plans with it
+        raise RunFailed(run.run_id, [f"{error.wrong}"]) from None

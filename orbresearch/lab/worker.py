@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -24,6 +24,9 @@ from orbresearch.plan import Chunk, Plan
 from orbresearch.rules import Rules
 from orbresearch.sessions.series import Series, read_series
 from orbresearch.summary import check_summary, write_summaries
+
+if TYPE_CHECKING:
+    from orbresearch.staging import Staging
 
 _SERIES_KEPT = 8  # per worker process: a year of one-second prices takes about 70 MB
 _INPUTS_KEPT = 16
@@ -53,31 +56,35 @@ def encode_spec(plan: Plan, keep: Keep) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def load_spec(uuid: str, order: str) -> Spec:
+def load_spec(redis: Staging, uuid: str, order: str) -> Spec:
     """Return a run's spec from the books."""
     from orbresearch import staging
 
-    found = json.loads(staging.load_spec(worker_services().staging, uuid, order))
+    found = json.loads(staging.load_spec(redis, uuid, order))
     points, rules, inputs = read_points(found["grid"]), Rules(**found["rules"]), tuple(found["inputs"])
     return Spec(run_of(order), points, rules, inputs, read_keep(found["kept"]))
 
 
+def load_input(redis: Staging, spec: Spec, at: int) -> Input:
+    """Return one of a run's inputs, loaded once per process."""
+    found = spec.inputs[at]
+    return _load_input(redis, found["ticker"], found["duration"], found["series"], found["days"])
+
+
 @lru_cache(maxsize=_INPUTS_KEPT)
-def _load_input(ticker: str, duration: int, series_hash: str, days_hash: str) -> Input:
+def _load_input(redis: Staging, ticker: str, duration: int, series_hash: str, days_hash: str) -> Input:
     """Load an input from Redis; check it against the hashes that the run's id contains."""
     from orbresearch import staging
 
-    redis = worker_services().staging
     days = staging.decode_days(staging.load_ranges(redis, [days_hash])[0])
-    return Input(ticker, duration, _load_series(series_hash), days)
+    return Input(ticker, duration, _load_series(redis, series_hash), days)
 
 
 @lru_cache(maxsize=_SERIES_KEPT)
-def _load_series(series_hash: str) -> Series:
+def _load_series(redis: Staging, series_hash: str) -> Series:
     """Load a tick series, once for all range durations; every payload is checked against its hash."""
     from orbresearch import staging
 
-    redis = worker_services().staging
     document = staging.load_document(redis, series_hash)
     return read_series(document, staging.load_sessions(redis, json.loads(document)["sessions"]))
 
@@ -102,7 +109,7 @@ def compute_chunk(uuid: str, order: str, chunk: tuple[int, int, int, int]) -> di
     piece = Chunk(*chunk)
     _note(uuid, order, piece, "running")
     try:
-        seconds, payload = _compute(load_spec(uuid, order), piece)
+        seconds, payload = _compute(load_spec(worker_services().staging, uuid, order), piece)
     except BaseException:
         _note(uuid, order, piece, "failed")
         raise
@@ -116,7 +123,7 @@ def _compute(spec: Spec, chunk: Chunk) -> tuple[float, bytes]:
 
     seconds, batches, summaries, keep = 0.0, [], {}, spec.kept
     for piece in chunk.cut(len(spec.grid)):
-        item = load_input(spec, piece.input)
+        item = load_input(worker_services().staging, spec, piece.input)
         start = time.perf_counter()
         if keep == "all":
             batches.append(compute_rows(spec.run_id, item, spec.grid, spec.rules, piece))
@@ -154,12 +161,6 @@ def _stage(uuid: str, order: str, piece: Chunk, payload: bytes) -> None:
             log.warning("Redis is full; chunk %d of run %s waits for the reaper", piece.first, order)
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
-
-
-def load_input(spec: Spec, at: int) -> Input:
-    """Return one of a run's inputs, loaded once per process."""
-    found = spec.inputs[at]
-    return _load_input(found["ticker"], found["duration"], found["series"], found["days"])
 
 
 def call_with_services(function: Callable[..., Any], *args: Any) -> Any:

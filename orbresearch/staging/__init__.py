@@ -27,6 +27,7 @@ from orbresearch.staging.books import (
     reject,
     release_lease,
     renew_lease,
+    retire_others,
     retire_run,
     staged_count,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "reject",
     "release_lease",
     "renew_lease",
+    "retire_others",
     "retire_run",
     "stage_document",
     "stage_ranges",

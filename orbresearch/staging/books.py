@@ -170,6 +170,15 @@ def chunk_states(staging: Staging, uuid: str, run_id: str) -> dict[int, str]:
     return {int(first): state.split()[0].decode() for first, state in sorted(found.items(), key=lambda x: int(x[0]))}
 
 
+def retire_others(staging: Staging, uuid: str, run_id: str, order: str) -> None:
+    """Let the books of other orders of a run go: what is staged of them the reaper takes off the stream."""
+    with speaking(staging.where):
+        members: Any = staging.books.smembers(keys.runs(uuid))
+    for name in {member.decode() for member in members} - {order}:
+        if name.startswith(f"{run_id}."):
+            retire_run(staging, uuid, name)
+
+
 def retire_run(staging: Staging, uuid: str, run_id: str) -> None:
     """Let the books of a run that is finished go in a week. Opening it again keeps them."""
     with speaking(staging.where):

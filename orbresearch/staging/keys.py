@@ -8,8 +8,8 @@ BOOKS, RANGES, TICKS = 0, 1, 2  # the databases
 
 GROUP = "reaper"  # the consumer group of every result stream
 
-# --- db 0: one store's books. Two labs with two stores on one Redis never meet. ``run_id``: of a run that does not keep
-# all of its rows, the name that keep.order_of gives it: books of different ways to keep a run never meet either.
+# --- db 0: one store's books. Two labs with two stores on one Redis never meet. ``run_id`` is the name that
+# keep.order_of gives a run: books of different ways to keep it, or of different chunks, never meet either.
 
 
 def stream(uuid: str) -> str:

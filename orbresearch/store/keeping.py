@@ -21,8 +21,10 @@ _PART_BYTES = 2**20  # of a summary in one row: MySQL's client doubles it, serve
 _IDS_AT_ONCE = 1000
 
 
-def agree_keep(store: Store, run_id: str, kept: str, chunk_size: int, fits: bool = True) -> bool:
-    """Have a run kept in this way; True where it was kept in another, and its rows and ledger were emptied for it.
+def agree_keep(store: Store, run_id: str, kept: str, chunk_size: int, anew: bool = True) -> bool:
+    """Have a run kept in this way, in chunks of this size; return whether it is.
+
+    One that is kept in another way is emptied for it: rows, ledger and summaries, in one transaction.
 
     Parameters
     ----------
@@ -30,13 +32,14 @@ def agree_keep(store: Store, run_id: str, kept: str, chunk_size: int, fits: bool
         As :func:`orbresearch.keep.write_keep` gives it.
     chunk_size : int
         Backtests per chunk of the new ledger.
-    fits : bool
-        Whether its ledger is of the chunks to come; where not, it is emptied as well.
+    anew : bool
+        Whether to empty it; where not, it stays as it is.
     """
     tables = store.tables
     with writing(store) as connection:
-        if lock_runs(connection, store, [run_id]).get(run_id, kept) == kept and fits:
-            return False
+        there = lock_runs(connection, store, [run_id]).get(run_id)
+        if there in (None, (kept, chunk_size)) or not anew:
+            return there in (None, (kept, chunk_size))
         for table in (tables.results, tables.chunks, tables.summaries):
             connection.execute(table.delete().where(table.c.run_id == run_id))
         changed = {"kept": kept, "chunk_size": chunk_size, "finished_at": None}
@@ -44,11 +47,16 @@ def agree_keep(store: Store, run_id: str, kept: str, chunk_size: int, fits: bool
     return True
 
 
-def lock_runs(connection: sa.Connection, store: Store, run_ids: Iterable[str]) -> dict[str, str]:
-    """Keep others from writing for runs until the transaction ends; return what each keeps."""
+def lock_runs(connection: sa.Connection, store: Store, run_ids: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Keep others from writing for runs until the transaction ends; return what each keeps, in chunks of which size."""
     runs = store.tables.runs.c
-    query = sa.select(runs.run_id, runs.kept).where(runs.run_id.in_(sorted(set(run_ids)))).order_by(runs.run_id)
-    return {row.run_id: row.kept for row in connection.execute(query.with_for_update())}
+    query = (
+        sa.select(runs.run_id, runs.kept, runs.chunk_size)
+        .where(runs.run_id.in_(sorted(set(run_ids))))
+        .order_by(runs.run_id)
+    )
+    found = connection.execute(query.with_for_update())
+    return {row.run_id: (row.kept, int(row.chunk_size)) for row in found}
 
 
 def keep_best(

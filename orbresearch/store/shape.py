@@ -69,6 +69,11 @@ def migrate(connection: sa.Connection, tables: Tables) -> None:
             column = sa.schema.CreateColumn(getattr(tables, table).c[name]).compile(dialect=connection.dialect)
             connection.exec_driver_sql(f"ALTER TABLE {getattr(tables, table).name} ADD COLUMN {column}")
     tables.summaries.create(connection, checkfirst=True)
+    runs = tables.runs
+    facts = (runs.c.run_id, runs.c.tickers, runs.c.range_durations, runs.c.backtests, runs.c.chunk_size)
+    for run_id, tickers, durations, backtests, size in connection.execute(sa.select(*facts)).fetchall():
+        points = backtests // (len(tickers.split(",")) * len(durations.split(",")))  # no chunk was of several inputs
+        connection.execute(runs.update().where(runs.c.run_id == run_id).values(chunk_size=min(size, points)))
     connection.execute(tables.info.update().values(schema_version=SCHEMA_VERSION))
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
 
 from orbresearch.errors import Corrupt
-from orbresearch.keep import read_keep
+from orbresearch.keep import order_of, read_keep
 from orbresearch.store.bulk import LoadRefused, insert_mysql, insert_sqlite, load_mysql
 from orbresearch.store.connection import Store, reading, utc_now, writing
 from orbresearch.store.failures import is_duplicate, reason_of
@@ -57,12 +57,15 @@ class Chunk(NamedTuple):
         that keeps its best only, what it ``kept`` and how many ``backtests`` it had.
     summaries : mapping of int to Summary
         Of all its backtests, by input, where not all rows are kept.
+    order : str
+        For what it was computed: :func:`orbresearch.keep.order_of`. "": whatever the run is.
     """
 
     run_id: str
     first: int
     batch: pa.RecordBatch
     summaries: Mapping[int, Summary] = MappingProxyType({})
+    order: str = ""
 
 
 def persist_chunk(store: Store, run_id: str, first: int, batch: pa.RecordBatch) -> int:
@@ -107,6 +110,7 @@ class _Checked:
     batch: pa.RecordBatch
     kept: str
     summaries: Mapping[int, Summary]
+    order: str
 
     @property
     def key(self) -> tuple[str, int]:
@@ -114,7 +118,7 @@ class _Checked:
 
 
 def _check(chunk: Chunk | tuple[str, int, pa.RecordBatch], place: int) -> _Checked:
-    run_id, first, batch, summaries = Chunk(*chunk)
+    run_id, first, batch, summaries, order = Chunk(*chunk)
     check_batch(batch, run_id, f"chunk {first} of run {run_id}")
     said = batch.schema.metadata or {}
     entry = {
@@ -124,14 +128,14 @@ def _check(chunk: Chunk | tuple[str, int, pa.RecordBatch], place: int) -> _Check
         "persisted_at": utc_now(),
         "duration": float(said[b"seconds"]) if b"seconds" in said else None,
     }
-    return _Checked(place, entry, in_key_order(batch), said.get(b"kept", b"all").decode(), summaries)
+    return _Checked(place, entry, in_key_order(batch), said.get(b"kept", b"all").decode(), summaries, order)
 
 
 def _persist(store: Store, chunks: Sequence[_Checked]) -> dict[int, int]:
     """Write the ledger's rows, then the rows of the chunks that were not in it; return how many backtests of each."""
     with writing(store, rows=True) as connection:
         kept = lock_runs(connection, store, (chunk.key[0] for chunk in chunks))
-        timely = [chunk for chunk in chunks if chunk.kept == kept.get(chunk.key[0], chunk.kept)]
+        timely = [chunk for chunk in chunks if _is_wanted(chunk, kept.get(chunk.key[0]))]
         new = [chunk for chunk in timely if _insert_new(connection, store.tables.chunks, chunk.entry)]
         batches = [batch for batch in _to_keep(connection, store, new) if batch.num_rows]
         if batches:
@@ -139,6 +143,13 @@ def _persist(store: Store, chunks: Sequence[_Checked]) -> dict[int, int]:
             _insert_rows(connection, store, batches, names)
     written = {chunk.place: chunk.entry["row_count"] for chunk in new}
     return dict.fromkeys((chunk.place for chunk in chunks), 0) | written
+
+
+def _is_wanted(chunk: _Checked, way: tuple[str, int] | None) -> bool:
+    """Return whether a chunk was computed for the way in which its run is kept by now."""
+    if way is None:
+        return True
+    return chunk.kept == way[0] and chunk.order in ("", order_of(chunk.key[0], *way))
 
 
 def _to_keep(connection: sa.Connection, store: Store, chunks: Sequence[_Checked]) -> Iterator[pa.RecordBatch]:
@@ -195,25 +206,29 @@ def _insert_from_now_on(store: Store, refusal: str) -> None:
         store.loading.engine.dispose()
 
 
-def unfinished_runs(store: Store) -> list[tuple[str, str]]:
-    """Return the id and what is kept of every run that has all its backtests, but not the trades of its best."""
+def unfinished_runs(store: Store) -> list[tuple[str, str, int]]:
+    """Return id, what is kept and chunk size of runs that have all their backtests, but not the trades of the best."""
     runs, chunks = store.tables.runs.c, store.tables.chunks.c
     query = (
-        sa.select(runs.run_id, runs.kept)
+        sa.select(runs.run_id, runs.kept, runs.chunk_size)
         .join_from(store.tables.runs, store.tables.chunks, chunks.run_id == runs.run_id)
         .where(runs.finished_at.is_(None))
-        .group_by(runs.run_id, runs.kept, runs.backtests)
+        .group_by(runs.run_id, runs.kept, runs.chunk_size, runs.backtests)
         .having(sa.func.sum(chunks.row_count) >= runs.backtests)
     )
     with reading(store) as connection:
-        return [(run_id, kept) for run_id, kept in connection.execute(query)]
+        return [(run_id, kept, int(size)) for run_id, kept, size in connection.execute(query)]
 
 
-def finish_run(store: Store, run_id: str, trade_stats: Mapping[str, str]) -> None:
-    """Store the trades of a run's best backtests, as JSON by id, and that nothing is left to do for it."""
+def finish_run(store: Store, run_id: str, way: tuple[str, int], trade_stats: Mapping[str, str]) -> None:
+    """Store the trades of a run's best backtests, as JSON by id, and that nothing is left to do for it.
+
+    Nothing is stored where it is kept in another ``way`` (what is kept, chunk size) by now.
+    """
     results, runs = store.tables.results, store.tables.runs
     with writing(store) as connection:
-        lock_runs(connection, store, [run_id])
+        if lock_runs(connection, store, [run_id]).get(run_id) != way:
+            return
         for name, text in trade_stats.items():
             connection.execute(results.update().where(results.c.backtest_id == name).values(trade_stats=text))
         connection.execute(runs.update().where(runs.c.run_id == run_id).values(finished_at=utc_now()))

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from orbresearch.keep import order_of
 from orbresearch.plan import make_plan
 from tests.benchmarks.market import DURATION, market, nested_grid, work, work_chunk
 from tests.benchmarks.measure import ROOT, Effort, Line, alternate, wall
@@ -143,7 +144,7 @@ def lab_workers() -> Iterator[tuple[Work, Work, Work]]:
 
 def _await_staged(lab: Any, plan: Any) -> None:
     """Wait until a plan is computed and staged."""
-    while (found := lab.progress(plan.run_id))["computed"] < len(plan):
+    while (found := lab.progress(order_of(plan.run_id, "all", plan.chunk_rows)))["computed"] < len(plan):
         assert not found["failed"], found["failures"]
         time.sleep(POLL_SECONDS)
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from orbresearch import staging
 from orbresearch.analysis.backtests import backtest_of
-from orbresearch.keep import Best, Keep, order_of
+from orbresearch.keep import Best, Keep, order_of, write_keep
 from orbresearch.lab.finish import TRADED
 from orbresearch.lab.services import Services
 from orbresearch.plan import Chunk, Plan
@@ -35,7 +35,7 @@ def check_all(stage: Stage, plan: Plan, *, books_lost: bool) -> None:
     """
     check_words(stage)
     with opened_services(stage.settings) as services:
-        order = order_of(plan.run_id, stage.keep)
+        order = order_of(plan.run_id, write_keep(stage.keep), plan.chunk_rows)
         check_rows(services, plan, stage.keep)
         _await_silence(services)
         if not books_lost:

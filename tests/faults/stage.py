@@ -266,7 +266,8 @@ class Stage:
 
         def complete(services: Services) -> None:
             for _ in range(2):
-                where = services.staging, services.store.uuid, order_of(plan.run_id, self.keep)
+                order = order_of(plan.run_id, write_keep(self.keep), plan.chunk_rows)
+                where = services.staging, services.store.uuid, order
                 staging.complete_chunk(*where, chunk.first, chunk.rows, payload)
 
         self._aside(complete)

@@ -16,6 +16,7 @@ import pytest
 
 import orbresearch as orb
 from orbresearch import staging
+from orbresearch.keep import order_of
 from orbresearch.lab import begin
 from orbresearch.lab.reaper import lifecycle
 from orbresearch.lab.services import Services
@@ -38,16 +39,22 @@ def plan(services: Services, settings: Settings) -> Plan:
     made = small_plan()
     open_books(services, settings, made)
     for chunk in made.chunks():
-        where = services.staging, services.store.uuid, made.run_id
+        where = services.staging, services.store.uuid, order(made)
         assert staging.complete_chunk(*where, chunk.first, chunk.rows, compute_payload(made, chunk, "all"))
     return made
+
+
+def order(plan: Plan) -> str:
+    return order_of(plan.run_id, "all", plan.chunk_rows)
 
 
 def open_books(services: Services, settings: Settings, plan: Plan) -> None:
     """Do what a lab does before it gives out chunks."""
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in plan.sessions.items()}
     chunks = [(chunk.first, chunk.rows) for chunk in plan.chunks()]
-    begin.begin_run(services, begin.run_record(plan, cached, "all", orb.__version__), encode_spec(plan, "all"), chunks)
+    begin.begin_run(
+        services, begin.run_record(plan, cached, "all", orb.__version__), encode_spec(plan, "all"), chunks, anew=False
+    )
 
 
 @pytest.fixture
@@ -89,7 +96,7 @@ def answer(process: Reaper) -> dict[str, object]:
 
 def check_end(services: Services, plan: Plan) -> None:
     check_rows(services, plan)
-    check_books(services, plan, plan.run_id)
+    check_books(services, plan, order(plan))
     assert leftovers(services) == (0, 0)
 
 
@@ -143,7 +150,7 @@ def test_two_reapers_that_start_together_share_no_row(services, plan, start_reap
 def test_a_chunk_completed_twice_is_stored_once(services, settings):
     plan = small_plan()
     open_books(services, settings, plan)
-    where, chunks = (services.staging, services.store.uuid, plan.run_id), list(plan.chunks())
+    where, chunks = (services.staging, services.store.uuid, order(plan)), list(plan.chunks())
     payloads = {chunk: compute_payload(plan, chunk, "all") for chunk in chunks}
 
     def complete() -> list[bool]:

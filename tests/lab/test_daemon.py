@@ -138,7 +138,7 @@ from orbresearch import plan
 if __name__ == "__main__":
     plan.MAX_CHUNK_ROWS = 50
     with orb.Lab(n_workers=2, quiet=True) as lab:
-        blockers = [lab.client.submit(time.sleep, 4, resources={"worker_main": 1}, pure=False) for _ in range(2)]
+        blockers = [lab.client.submit(time.sleep, 8, resources={"worker_main": 1}, pure=False) for _ in range(2)]
         run = lab.submit(orb.synthetic_sessions(5), orb.seed_grid(), range_duration=300)
         print("waiting", flush=True)
         run.wait()

@@ -15,6 +15,7 @@ import pytest
 import orbresearch as orb
 from orbresearch import staging
 from orbresearch.analysis.performance import compute_rows
+from orbresearch.keep import order_of
 from orbresearch.lab import begin
 from orbresearch.lab.reaper import lifecycle, reap
 from orbresearch.lab.services import Services, open_services
@@ -72,16 +73,22 @@ def plan(sessions: orb.Sessions) -> Plan:
     return replace(make_plan(sessions, GRID, [300, 600]), chunk_rows=5)
 
 
+def order(plan: Plan) -> str:
+    return order_of(plan.run_id, "all", plan.chunk_rows)
+
+
 def stage_results(services: Services, plan: Plan, settings: Settings) -> None:
     """Do what a lab and its workers do before the reaper's turn."""
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in plan.sessions.items()}
     chunks = list(plan.chunks())
     record = begin.run_record(plan, cached, "all", orb.__version__)
-    begin.begin_run(services, record, encode_spec(plan, "all"), [(chunk.first, chunk.rows) for chunk in chunks])
+    begin.begin_run(
+        services, record, encode_spec(plan, "all"), [(chunk.first, chunk.rows) for chunk in chunks], anew=False
+    )
     for chunk in chunks:
         batch = compute_rows(plan.run_id, plan.inputs[chunk.input], plan.grid, plan.rules, chunk)
         payload = staging.encode_batch(batch)
-        where = services.staging, services.store.uuid, plan.run_id
+        where = services.staging, services.store.uuid, order(plan)
         assert staging.complete_chunk(*where, chunk.first, chunk.rows, payload)
         assert not staging.complete_chunk(*where, chunk.first, chunk.rows, payload)
 
@@ -145,7 +152,7 @@ def test_what_is_queued_and_staged_is_counted_in_the_report(services, plan, sett
     other = make_plan(plan.sessions, orb.ParameterGrid([0.3, 0.4], 1, 0, 1), 300)
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in other.sessions.items()}
     record = begin.run_record(other, cached, "all", orb.__version__)
-    begin.begin_run(services, record, encode_spec(other, "all"), [(0, 2)])
+    begin.begin_run(services, record, encode_spec(other, "all"), [(0, 2)], anew=False)
     assert "2 tasks are queued but have not been executed yet" in lifecycle(services)["message"]
 
 
@@ -160,19 +167,21 @@ def test_two_stores_on_one_redis_never_mix(services, plan, settings, tmp_path):
 
 
 def test_a_result_that_the_store_cannot_hold_keeps_no_other_from_it(services, plan, settings):
-    where = services.staging, services.store.uuid, plan.run_id
+    where = services.staging, services.store.uuid, order(plan)
     first = next(plan.chunks())
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in plan.sessions.items()}
     chunks = [(chunk.first, chunk.rows) for chunk in plan.chunks()]
-    begin.begin_run(services, begin.run_record(plan, cached, "all", orb.__version__), encode_spec(plan, "all"), chunks)
+    begin.begin_run(
+        services, begin.run_record(plan, cached, "all", orb.__version__), encode_spec(plan, "all"), chunks, anew=False
+    )
     assert staging.complete_chunk(*where, first.first, first.rows, b"rubbish")
     for chunk in list(plan.chunks())[1:]:
         batch = compute_rows(plan.run_id, plan.inputs[chunk.input], plan.grid, plan.rules, chunk)
         assert staging.complete_chunk(*where, chunk.first, chunk.rows, staging.encode_batch(batch))
     done = reap(services)
     assert done["rows"] == {plan.run_id: len(plan) - first.rows}
-    assert [entry[:3] for entry in done["refused"]] == [(plan.run_id, first.first, first.rows)]
-    assert begin.run_counts(services, plan.run_id)["queued"] == first.rows
+    assert [entry[:3] for entry in done["refused"]] == [(order(plan), first.first, first.rows)]
+    assert begin.run_counts(services, order(plan))["queued"] == first.rows
     batch = compute_rows(plan.run_id, plan.inputs[0], plan.grid, plan.rules, first)
     assert staging.complete_chunk(*where, first.first, first.rows, staging.encode_batch(batch))
     reap(services)

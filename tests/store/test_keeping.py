@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from orbresearch import ParameterGrid
-from orbresearch.keep import Best, write_keep
+from orbresearch.keep import Best, order_of, write_keep
 from orbresearch.store.connection import Store, close_store, open_store
 from orbresearch.store.keeping import agree_keep, read_summaries
 from orbresearch.store.reader import persisted_chunks, read_best, read_results, read_run
@@ -29,6 +29,7 @@ GRID = ParameterGrid(
 )
 KEEP = Best(20)
 EACH = 10
+WAY = write_keep(KEEP), EACH
 
 
 def best_chunk(first: int, keep: Best = KEEP, run_id: str = RUN) -> Chunk:
@@ -117,12 +118,15 @@ def test_two_writers_at_once_keep_exactly_the_best(kept: Store) -> None:
 
 def test_a_run_kept_in_another_way_starts_anew_and_takes_nothing_of_the_old(kept: Store) -> None:
     persist_chunks(kept, [best_chunk(0), best_chunk(10)])
-    finish_run(kept, RUN, {})
+    finish_run(kept, RUN, WAY, {})
     register_run(kept, make_record(OTHER))
     persist_chunk(kept, OTHER, 0, make_batch(OTHER))
     other = Best(5, min_sessions=0)
+    assert agree_keep(kept, RUN, write_keep(other), 40, anew=False) is False
+    check(kept, [best_chunk(0), best_chunk(10)])
     assert agree_keep(kept, RUN, write_keep(other), 40) is True
-    assert agree_keep(kept, RUN, write_keep(other), 50) is False
+    assert agree_keep(kept, RUN, write_keep(other), 40, anew=False) is True
+    assert agree_keep(kept, RUN, write_keep(other), 50, anew=False) is False
     run = read_run(kept, RUN)
     assert run is not None
     assert (run["kept"], run["chunk_size"], run["finished_at"]) == (write_keep(other), 40, None)
@@ -133,6 +137,14 @@ def test_a_run_kept_in_another_way_starts_anew_and_takes_nothing_of_the_old(kept
     assert agree_keep(kept, RUN, "all", 100) is True
     assert persist_chunk(kept, RUN, 0, make_batch()) == 5
     assert read_summaries(kept, RUN) == {}
+
+
+def test_a_chunk_of_another_plan_is_not_taken(kept: Store) -> None:
+    chunk = best_chunk(0)
+    assert persist_chunks(kept, [chunk._replace(order=order_of(RUN, write_keep(KEEP), 999))]) == [0]
+    assert persisted_chunks(kept, RUN) == {}
+    assert persist_chunks(kept, [chunk._replace(order=order_of(RUN, *WAY))]) == [EACH]
+    check(kept, [chunk])
 
 
 def test_a_large_summary_is_stored_in_parts(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +161,11 @@ def test_a_run_is_finished_once_all_of_it_is_there(kept: Store) -> None:
     persist_chunks(kept, [best_chunk(first) for first in range(0, 190, EACH)])
     assert unfinished_runs(kept) == []
     persist_chunks(kept, [best_chunk(190)])
-    assert unfinished_runs(kept) == [(RUN, write_keep(KEEP))]
+    assert unfinished_runs(kept) == [(RUN, *WAY)]
+    finish_run(kept, RUN, ("all", EACH), {})  # by a reaper that knew it otherwise
+    assert unfinished_runs(kept) == [(RUN, *WAY)]
     best = read_best(kept, RUN, 3)["backtest_id"].tolist()
-    finish_run(kept, RUN, dict.fromkeys(best[:2], '{"2024-03-26": "é"}'))
+    finish_run(kept, RUN, WAY, dict.fromkeys(best[:2], '{"2024-03-26": "é"}'))
     assert unfinished_runs(kept) == []
     found = run_sql(kept.settings, "SELECT backtest_id FROM results WHERE trade_stats IS NOT NULL ORDER BY 1")
     assert [name for (name,) in found] == sorted(best[:2])
