@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orbresearch import staging
+from orbresearch.errors import BadInput
 from orbresearch.keep import Keep, covers, order_of, read_keep, write_keep
 from orbresearch.lab.progress import tell
 from orbresearch.lab.services import Services
+from orbresearch.lab.worker import encode_spec
 from orbresearch.plan import Plan
 from orbresearch.rules import NANOS, Rules
 from orbresearch.schema import RESULTS_VERSION
@@ -99,6 +101,21 @@ def begin_run(
     waiting = [(first, rows) for first, rows in chunks if first not in persisted]
     total = sum(rows for _, rows in chunks)
     return persisted, staging.open_run(redis, uuid, order, spec, total, persisted, waiting)
+
+
+def find_left(call: Callable[..., Any], plan: Plan, record: dict[str, object], anew: bool) -> list[list[int]]:
+    """Make a run's books agree with the ledger, through ``call(function, *args)``; return the chunks left to compute.
+
+    Doing it again repairs what Redis has lost.
+    """
+    chunks = [[chunk.first, chunk.rows, chunk.input, chunk.point] for chunk in plan.chunks()]
+    firsts = [(chunk[0], chunk[1]) for chunk in chunks]
+    begun = call(begin_run, record, encode_spec(plan, read_keep(str(record["kept"]))), firsts, anew)
+    if begun is None:
+        wrong = "somebody has submitted it in another way meanwhile"
+        raise BadInput(f"run {plan.run_id}", wrong, "submit it again")
+    done = {*begun[0], *begun[1]}
+    return [chunk for chunk in chunks if chunk[0] not in done]
 
 
 def run_counts(services: Services, order: str | None = None) -> dict[str, int]:

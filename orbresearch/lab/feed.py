@@ -22,6 +22,7 @@ class Feed:
     running: int = 0  # chunks
     running_rows: int = 0
     computed: int = 0  # backtests
+    known_before: int = 0  # of those, not computed here
     seconds: float = 0.0  # of computing, over all workers
     attempts: Counter[int] = field(default_factory=Counter)
     aside: dict[int, Piece] = field(default_factory=dict)  # chunks that failed for good, by first backtest
@@ -52,6 +53,7 @@ class Feed:
         return {
             "known": True,
             "computed": self.computed,
+            "known_before": self.known_before,
             "running": self.running_rows,
             "waiting": sum(chunk[1] for chunk in self.waiting),
             "seconds": self.seconds,

@@ -7,13 +7,12 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import astuple
 from types import TracebackType
 from typing import Any
 
 from orbresearch.errors import BadInput, OrbError, Unreachable
 from orbresearch.grid import ParameterGrid, ParameterList, Points
-from orbresearch.keep import Keep, check_keep, order_of, read_keep, run_of, write_keep
+from orbresearch.keep import Keep, check_keep, order_of, run_of, write_keep
 from orbresearch.lab import begin, cluster
 from orbresearch.lab.plugin import CHUNK_SECONDS, NAME, PRIORITY, STAGED_BYTES, FeederPlugin
 from orbresearch.lab.progress import tell
@@ -21,7 +20,7 @@ from orbresearch.lab.reaper import lifecycle
 from orbresearch.lab.run import Run
 from orbresearch.lab.services import Services, open_services, start_redis
 from orbresearch.lab.status import list_runs
-from orbresearch.lab.worker import call_with_services, describe_services, encode_spec, warm_up
+from orbresearch.lab.worker import call_with_services, describe_services, warm_up
 from orbresearch.plan import Plan, fit_chunks, make_plan
 from orbresearch.rules import Rules
 from orbresearch.sessions.dataset import Sessions
@@ -276,23 +275,12 @@ class Lab:
         return Run(plan.run_id, len(plan), self.store, self, lambda: self._begin(plan, record), keep, order)
 
     def _begin(self, plan: Plan, record: dict[str, object], anew: bool = False) -> int:
-        """Stage what is missing of a run, make its books agree with the ledger, give the rest to the feeder.
-
-        Returns how many backtests are computed already. Doing it again repairs what Redis has lost.
-        """
+        """Give the feeder what is left of a run; return how many backtests are computed already."""
         self.stage(plan)
-        keep, chunks = read_keep(str(record["kept"])), [astuple(chunk) for chunk in plan.chunks()]
-        firsts = [(first, rows) for first, rows, _, _ in chunks]
-        begun = self._call(begin.begin_run, record, encode_spec(plan, keep), firsts, anew)
-        if begun is None:
-            raise BadInput(
-                f"run {plan.run_id}", "somebody has submitted it in another way meanwhile", "submit it again"
-            )
-        done = {*begun[0], *begun[1]}
-        remaining = [list(chunk) for chunk in chunks if chunk[0] not in done]
-        computed: int = len(plan) - sum(chunk[1] for chunk in remaining)
+        left = begin.find_left(self._call, plan, record, anew)
+        computed = len(plan) - sum(chunk[1] for chunk in left)
         order = order_of(plan.run_id, str(record["kept"]), plan.chunk_rows)
-        self._ask("orb_feed", order=order, store=self.store.uuid, chunks=remaining, computed=computed)
+        self._ask("orb_feed", order=order, store=self.store.uuid, chunks=left, computed=computed)
         return computed
 
     def submit_priority(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

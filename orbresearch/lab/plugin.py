@@ -114,7 +114,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             return
         waiting = deque((first, rows, at, point) for first, rows, at, point in chunks)
         pieces = (old.pieces if old is not None else {}) | {chunk[0]: chunk for chunk in waiting}
-        self.feeds[order] = Feed(order, store, waiting, pieces, computed=computed)
+        self.feeds[order] = Feed(order, store, waiting, pieces, computed=computed, known_before=computed)
         if old is not None:  # what was tried before counts
             self.feeds[order].attempts = old.attempts
         self.turn.append(order)

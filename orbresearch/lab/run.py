@@ -10,7 +10,7 @@ from orbresearch.errors import BadInput
 from orbresearch.keep import Best, Keep, read_keep
 from orbresearch.lab.progress import in_notebook, tell
 from orbresearch.lab.results import mark, say_unfinished
-from orbresearch.lab.status import show_status, state_of
+from orbresearch.lab.status import describe_status, show_status
 from orbresearch.lab.watching import show_live, watch
 from orbresearch.rules import Rules
 
@@ -153,28 +153,9 @@ class Run:
             dicts of ``first, rows, error, traceback``; ``reaper_error``: why results do not get into the store.
         """
         persisted = self.persisted()
-        lab = self._lab if self.attached else None
-        found: dict[str, Any] = lab.progress(self.order) if lab else {"known": False}
-        computed = max(int(found.get("computed", 0)), persisted)
-        seconds, left = float(found.get("seconds", 0.0)), self.total - computed
-        rate = computed / seconds if seconds else None
-        return {
-            "run_id": self.run_id,
-            "state": state_of(persisted, self.total, found),
-            "total": self.total,
-            "waiting": int(found.get("waiting", 0)),
-            "running": int(found.get("running", 0)),
-            "computed": computed,
-            "staged": computed - persisted,
-            "persisted": persisted,
-            "failed": int(found.get("failed", 0)),
-            "per_second": rate,
-            "seconds_left": left / (rate * lab.slots()) if rate and lab else None,
-            "staged_bytes": int(found.get("staged_bytes", 0)),
-            "held_back": bool(found.get("held_back", False)),
-            "failures": list(found.get("failures", [])),
-            "reaper_error": found.get("reaper_error", ""),
-        }
+        if self._lab is None or not self.attached:
+            return describe_status(self.run_id, self.total, persisted, {}, 0)
+        return describe_status(self.run_id, self.total, persisted, self._lab.progress(self.order), self._lab.slots())
 
     def _repr_html_(self) -> str:
         """Show where the run stands as a small table, as of now."""

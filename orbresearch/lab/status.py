@@ -33,6 +33,27 @@ def state_of(persisted: int, total: int, report: Mapping[str, Any]) -> str:
     return "running" if report.get("computed", 0) > persisted else "unfinished"
 
 
+def describe_status(run_id: str, total: int, persisted: int, report: Mapping[str, Any], slots: int) -> dict[str, Any]:
+    """Return what ``Run.status`` does; ``report``: the scheduler's, empty without one; ``slots``: of its workers."""
+    computed, seconds = max(int(report.get("computed", 0)), persisted), float(report.get("seconds", 0.0))
+    rate = (computed - int(report["known_before"])) / seconds if seconds else None
+    counts = {name: int(report.get(name, 0)) for name in ("waiting", "running", "failed", "staged_bytes")}
+    return {
+        "run_id": run_id,
+        "state": state_of(persisted, total, report),
+        "total": total,
+        "computed": computed,
+        "staged": computed - persisted,
+        "persisted": persisted,
+        "per_second": rate,
+        "seconds_left": (total - computed) / (rate * slots) if rate else None,
+        "held_back": bool(report.get("held_back", False)),
+        "failures": list(report.get("failures", [])),
+        "reaper_error": report.get("reaper_error", ""),
+        **counts,
+    }
+
+
 def list_runs(store: Store, feeds: Mapping[str, Mapping[str, Any]]) -> Any:
     """Return every run of a store, newest first, with its state: a DataFrame; ``feeds``: the scheduler's reports."""
     from orbresearch.store.reader import read_runs, read_totals
