@@ -87,7 +87,7 @@ def show_status(found: Mapping[str, Any], where: str) -> str:
         rows.append(("the store", found["reaper_error"]))
     rows += [(f"failure {i + 1}", sentence(failure)) for i, failure in enumerate(found["failures"][:3])]
     cells = "".join(
-        f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:left'>{escape(word)}</td></tr>"
+        f"<tr><th style='text-align:left;white-space:nowrap'>{escape(name)}</th><td style='text-align:left'>{escape(word)}</td></tr>"
         for name, word in rows
     )
     title = (
