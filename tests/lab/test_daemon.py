@@ -137,9 +137,10 @@ import orbresearch as orb
 from orbresearch import plan
 if __name__ == "__main__":
     plan.MAX_CHUNK_ROWS = 50
+    made = orb.make_plan(orb.synthetic_sessions(5), orb.seed_grid(), 300)
     with orb.Lab(n_workers=2, quiet=True) as lab:
-        blockers = [lab.client.submit(time.sleep, 8, resources={"worker_main": 1}, pure=False) for _ in range(2)]
-        run = lab.submit(orb.synthetic_sessions(5), orb.seed_grid(), range_duration=300)
+        blockers = [lab.client.submit(time.sleep, 10, resources={"worker_main": 1}, pure=False) for _ in range(2)]
+        run = lab.submit_plan(made)
         print("waiting", flush=True)
         run.wait()
         run.wait()
