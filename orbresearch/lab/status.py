@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 ENDED = ("complete", "failed", "cancelled")  # states in which nothing more comes by itself
+_LEFT = "text-align:left"
 _COUNTS = ("waiting", "running", "staged", "persisted", "failed")
 
 
@@ -87,11 +88,11 @@ def show_status(found: Mapping[str, Any], where: str) -> str:
         rows.append(("the store", found["reaper_error"]))
     rows += [(f"failure {i + 1}", sentence(failure)) for i, failure in enumerate(found["failures"][:3])]
     cells = "".join(
-        f"<tr><th style='text-align:left;white-space:nowrap'>{escape(name)}</th><td style='text-align:left'>{escape(word)}</td></tr>"
+        f"<tr><th style='{_LEFT};white-space:nowrap'>{escape(name)}</th><td style='{_LEFT}'>{escape(word)}</td></tr>"
         for name, word in rows
     )
     title = (
         f"run {found['run_id']}: {found['state']}, {found['persisted']:,} of {found['total']:,} backtests in {where}"
     )
     bar = f"<progress value='{found['persisted']}' max='{found['total']}' style='width:100%'></progress>"
-    return f"<table><caption style='text-align:left'>{escape(title)}{bar}</caption>{cells}</table>"
+    return f"<table><caption style='{_LEFT}'>{escape(title)}{bar}</caption>{cells}</table>"
