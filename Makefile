@@ -126,7 +126,7 @@ run: $(VENV)/.run
 	exec $(BIN)/python -m orbresearch "$$@" $(ARGS)
 
 # Figures for the README, as ratios of things measured in turn; not a test. ARGS: bench.json --quick --only grid list
-bench: $(VENV)/.run
+bench: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 # --- Tests --------------------------------------------------------------------------------------------------------------

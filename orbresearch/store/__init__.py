@@ -4,6 +4,7 @@ connection   ``open_store``: connects, creates what is missing, refuses tables o
 tables       the tables and the view, built from :mod:`orbresearch.schema`
 shape        what an existing database holds, compared with what it should
 writer       ``register_run``, ``persist_chunk``, ``persist_chunks``: rows and their ledger row in one transaction
+keeping      what a run keeps: its best rows and its summaries, under a lock
 bulk         rows into the table: loaded from memory where the server allows it, else inserted
 literals     a batch as tuples (SQLite), as SQL text or as the lines of LOAD DATA (MySQL)
 loadlocal    connections that give a server no file but the rows it was offered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -139,26 +138,6 @@ def read_ranking(store: Store, run_id: str, n: int) -> pd.DataFrame:
     )
     first = [schema.RESULTS.field("backtest_id"), pa.field("risk_adjusted_win_rate", pa.float64())]
     return to_frame(read_table(store, query, pa.schema([*first, *map(schema.RESULTS.field, _RANKING)])))
-
-
-def read_backtest(store: Store, backtest_id: str) -> dict[str, object]:
-    """Return one backtest's row, ``trade_stats`` included; what is undefined is None.
-
-    Raises
-    ------
-    BadInput
-        No such backtest is stored.
-    """
-    table = store.tables.results
-    with reading(store) as connection:
-        found = connection.execute(sa.select(table).where(table.c.backtest_id == backtest_id)).mappings().first()
-    if found is None:
-        wrong = f"{backtest_id!r} is not in {store.where}"
-        raise BadInput("backtest_id", wrong, "take one from the results; it may also not be persisted yet")
-    row = {name: found[name] for name in table.columns.keys()}  # noqa: SIM118  (not a dict: iterates columns)
-    if row["trade_stats"] is not None:
-        row["trade_stats"] = json.loads(str(row["trade_stats"]))
-    return row
 
 
 def read_runs(store: Store) -> pd.DataFrame:

@@ -14,7 +14,6 @@ from orbresearch.settings import StoreSettings
 from orbresearch.store.connection import Store, close_store, open_store
 from orbresearch.store.reader import (
     fetch,
-    read_backtest,
     read_best,
     read_family,
     read_ranking,
@@ -177,22 +176,6 @@ def test_the_users_query_runs_unchanged(store_named_results: Store) -> None:
     assert [row[0] for row in rows] == ranking["backtest_id"].tolist()
     assert rows[0][1] == ranking["risk_adjusted_win_rate"][0]
     assert fetch(store, query)["backtest_id"].tolist() == ranking["backtest_id"].tolist()
-
-
-def test_one_backtest_is_read_by_its_id(store: Store) -> None:
-    fill(store, limit_distance=[NAN, 1.5], sharpe_ratio=[0.25, 0.5])
-    found = read_backtest(store, f"{RUN}-0000000000")
-    assert list(found) == [*schema.RESULTS.names, "trade_stats"]
-    assert (found["limit_distance"], found["sharpe_ratio"], found["trade_stats"]) == (None, 0.25, None)
-    run_sql(store.settings, """UPDATE results SET trade_stats = '{"2024-03-26": {"st": 1}}'""")
-    assert read_backtest(store, f"{RUN}-0000000001")["trade_stats"] == {"2024-03-26": {"st": 1}}
-
-
-@pytest.mark.parametrize("name", [f"{RUN}-0000000009", "aB3x_", "", "' OR 1=1 --"])
-def test_a_backtest_that_is_not_there_is_named(store: Store, name: str) -> None:
-    fill(store)
-    with pytest.raises(BadInput, match="is not in"):
-        read_backtest(store, name)
 
 
 def test_runs_and_families_come_newest_first(store: Store) -> None:
