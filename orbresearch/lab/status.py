@@ -37,8 +37,11 @@ def state_of(persisted: int, total: int, report: Mapping[str, Any]) -> str:
 def describe_status(run_id: str, total: int, persisted: int, report: Mapping[str, Any], slots: int) -> dict[str, Any]:
     """Return what ``Run.status`` does; ``report``: the scheduler's, empty without one; ``slots``: of its workers."""
     computed, seconds = max(int(report.get("computed", 0)), persisted), float(report.get("seconds", 0.0))
+    computed = min(computed, total)  # a result that the store refused is computed, and counted, again
     rate = (computed - int(report["known_before"])) / seconds if seconds else None
     counts = {name: int(report.get(name, 0)) for name in ("waiting", "running", "failed", "staged_bytes")}
+    counts["running"] = min(counts["running"], total - computed)  # a dead worker's last chunk may be computed twice
+    counts["waiting"] = min(counts["waiting"], total - computed - counts["running"])
     return {
         "run_id": run_id,
         "state": state_of(persisted, total, report),

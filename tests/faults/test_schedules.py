@@ -8,14 +8,14 @@ import time
 import pytest
 
 from orbresearch.errors import RunFailed
-from tests.faults import hooks, seeds
+from tests.faults import hooks
 from tests.faults.check import check_all
 from tests.faults.play import begin, play
 from tests.faults.schedule import KINDS, LAST_MOMENT, Fault, Schedule, draw
 from tests.faults.stage import open_stage, wait_for
 from tests.faults.work import CHUNK, make_plan, small_plan
 
-FIRST = seeds.fresh_seed()
+FIRST = 5176223  # `make chaos` draws new ones
 RANDOM = 8
 LASTING = {"database": ("stop", "kill", "lock"), "redis": ("kill",), "client": ("kill",)}
 
@@ -50,7 +50,7 @@ def test_what_a_schedule_ends_it_starts_again():
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + RANDOM))
 def test_a_random_schedule(servers, own_home, seed):
     schedule = draw(seed)
-    print(f"seed {seed} ({seeds.VARIABLE}={FIRST}): {schedule}")  # noqa: T201
+    print(f"seed {seed}: {schedule}")  # noqa: T201
     print(play(schedule, servers, own_home))  # noqa: T201
 
 

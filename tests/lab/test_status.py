@@ -37,6 +37,15 @@ def test_without_a_scheduler_only_the_ledger_speaks():
     assert describe_status(RUN, 1000, 1000, {}, slots=0)["state"] == "complete"
 
 
+def test_what_is_stored_is_not_called_running_while_it_is_computed_once_more():
+    # a worker died between staging a chunk and saying so: Dask computes it again, the ledger has it
+    found = describe_status(RUN, 1000, 1000, report(), slots=2)
+    assert found["state"] == "complete"
+    assert (found["waiting"], found["running"], found["computed"], found["staged"]) == (0, 0, 1000, 0)
+    refused_once = describe_status(RUN, 1000, 900, report(computed=1100), slots=2)
+    assert (refused_once["computed"], refused_once["running"], refused_once["seconds_left"]) == (1000, 0, 0.0)
+
+
 @pytest.mark.parametrize("trouble", ["MySQL at h:1 cannot be used: <gone>; look", ""])
 def test_the_table_says_how_far_and_what_is_wrong(trouble):
     failure = {"first": 10, "rows": 5, "error": "ValueError: <bad>", "traceback": "..."}
