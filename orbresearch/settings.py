@@ -48,6 +48,43 @@ class RedisSettings:
 
 
 @dataclass(frozen=True)
+class MySQLSettings:
+    """A MySQL or MariaDB server and an account on it.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the environment variables that name it: DB (results) or SQL (the warehouse of prices).
+    """
+
+    host: str
+    port: int = 3306
+    username: str = ""
+    password: str = field(default="", repr=False)
+    database: str = ""
+    tls: bool = False
+    prefix: str = "DB"
+
+    @property
+    def where(self) -> str:
+        """Where it is, for a person: without any secret."""
+        return f"mysql://{quote(self.username)}@{self.host}:{self.port}/{self.database}"
+
+
+@dataclass(frozen=True)
+class SQLiteSettings:
+    """A SQLite file, and what names another one."""
+
+    path: Path
+    way_out: str = "set ORB_HOME to another folder"
+
+    @property
+    def where(self) -> str:
+        """Where it is, for a person."""
+        return str(self.path)
+
+
+@dataclass(frozen=True)
 class StoreSettings:
     """Where results go: a SQLite file, or MySQL when ``endpoint`` is set. Table names are the user's."""
 
@@ -66,11 +103,16 @@ class StoreSettings:
         return self.endpoint is not None
 
     @property
+    def place(self) -> MySQLSettings | SQLiteSettings:
+        """The server, or the file."""
+        if self.endpoint is None:
+            return SQLiteSettings(self.sqlite)
+        return MySQLSettings(self.endpoint, self.port, self.username, self.password, self.database, self.tls)
+
+    @property
     def where(self) -> str:
         """Where the rows are, for a person: without any secret."""
-        if self.is_mysql:
-            return f"mysql://{quote(self.username)}@{self.endpoint}:{self.port}/{self.database}"
-        return str(self.sqlite)
+        return self.place.where
 
     def to_environ(self) -> dict[str, str]:
         """Return these settings as environment variables, for a worker process."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from orbresearch.settings import StoreSettings
 from tests.servers_mysql import MySQLServer, mysql_server, require_server
 
 _RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -32,7 +33,7 @@ def market_data() -> Path:
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give every test a home of its own and an environment without the user's servers."""
     for name in list(os.environ):
-        if name.startswith(("ORB_", "REDIS_", "DB_")):
+        if name.startswith(("ORB_", "REDIS_", "DB_", "SQL_")):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()
@@ -46,3 +47,11 @@ def server() -> Iterator[MySQLServer]:
     require_server()
     with mysql_server() as started:
         yield started
+
+
+@pytest.fixture
+def mysql_settings(server: MySQLServer) -> Iterator[StoreSettings]:
+    """Return where an empty database of that server is; it goes afterwards."""
+    database = server.create_database()
+    yield server.settings(database)
+    server.drop_database(database)

@@ -7,13 +7,11 @@ writer       ``register_run``, ``persist_chunk``, ``persist_chunks``: rows and t
 keeping      what a run keeps: its best rows and its summaries, under a lock
 bulk         rows into the table: loaded from memory where the server allows it, else inserted
 literals     a batch as tuples (SQLite), as SQL text or as the lines of LOAD DATA (MySQL)
-loadlocal    connections that give a server no file but the rows it was offered
 records      one run's facts, between Python values and columns
 query      one query for rows of results, from what a person asks
 blocks     a query's rows as Arrow, block by block
 reader       DataFrames and dicts; ``fetch`` for one's own SQL
-failures     what the drivers say, as errors that name the remedy
 
-Only this package imports SQLAlchemy, PyMySQL and sqlite3. This file imports nothing, so that ``import orbresearch``
-loads no driver.
+Engines, and what the drivers say in words: :mod:`orbresearch.sql`. This file imports nothing, so that
+``import orbresearch`` loads no driver.
 """

@@ -15,11 +15,11 @@ from sqlalchemy.exc import DBAPIError
 
 from orbresearch import schema
 from orbresearch.errors import Corrupt
-from orbresearch.store.failures import LOAD_REFUSALS, code_of, reason_of
+from orbresearch.sql.failures import LOAD_REFUSALS, code_of, reason_of
 from orbresearch.store.literals import to_sql, to_tsv, to_tuples
 
 if TYPE_CHECKING:
-    from orbresearch.store.loadlocal import GuardedConnection
+    from orbresearch.sql.loadlocal import GuardedConnection
 
 ROWS_AT_ONCE = 2000  # of text or tuples: a statement's at most, the fastest measured
 HEAD_BYTES, ROW_BYTES = 1024, 800  # at most: an INSERT up to its first row, and a row of 26 literals

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
-import ssl
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import NullPool
 
 from orbresearch.errors import BadInput, Unreachable
-from orbresearch.settings import StoreSettings
-from orbresearch.store.failures import FILE_ASKED, address, code_of, translated
+from orbresearch.settings import MySQLSettings, StoreSettings
+from orbresearch.sql.engines import mysql_engine
+from orbresearch.sql.failures import address, translated
 from orbresearch.store.shape import create_missing, find_missing, is_older, migrate
 from orbresearch.store.tables import SCHEMA_VERSION, Tables, make_tables
 
-CONNECT_SECONDS = 5
 PATIENCE_SECONDS = 30  # for another process's write (SQLite) or creation of tables (MySQL)
-ANSWER_SECONDS = 600  # a server that is silent for longer is taken for dead
 
 
 @dataclass
@@ -89,16 +85,17 @@ def open_store(settings: StoreSettings, *, create: bool = True) -> Store:
     tables = make_tables(settings.table)
     if not settings.is_mysql:
         _prepare_folder(settings, create)
-    engine = _mysql_engine(settings) if settings.is_mysql else _sqlite_engine(settings, create)
+    place = settings.place
+    engine = mysql_engine(place) if isinstance(place, MySQLSettings) else _sqlite_engine(settings, create)
     try:
-        with translated(settings):
+        with translated(place):
             identity = _prepare(engine, tables, settings, create)
     except BaseException:
         engine.dispose()
         raise
     dialect, loading = "SQLite", Loading()
-    if settings.is_mysql:
-        dialect, loading = "MySQL", Loading(_mysql_engine(settings, local_infile=True))
+    if isinstance(place, MySQLSettings):
+        dialect, loading = "MySQL", Loading(mysql_engine(place, local_infile=True))
     return Store(settings, engine, tables, identity, dialect, settings.where, loading)
 
 
@@ -112,7 +109,7 @@ def close_store(store: Store) -> None:
 @contextmanager
 def reading(store: Store) -> Iterator[sa.Connection]:
     """Lend a connection for queries. What the driver raises becomes ``Unreachable``."""
-    with translated(store.settings), store.engine.connect() as connection:
+    with translated(store.settings.place), store.engine.connect() as connection:
         yield connection
 
 
@@ -123,7 +120,7 @@ def writing(store: Store, *, rows: bool = False) -> Iterator[sa.Connection]:
     For ``rows``, one that may load them, unless the server is known to refuse that.
     """
     loads = store.loading.engine if rows and not store.loading.refusal else None
-    with translated(store.settings), _transaction(loads or store.engine) as connection:
+    with translated(store.settings.place), _transaction(loads or store.engine) as connection:
         yield connection
 
 
@@ -178,7 +175,7 @@ def _alone(engine: sa.Engine, settings: StoreSettings) -> Iterator[None]:
         taken = connection.execute(sa.text(f"SELECT GET_LOCK(:name, {PATIENCE_SECONDS})"), name).scalar()
         if taken != 1:
             reason = f"another process has been creating tables for {PATIENCE_SECONDS} s"
-            raise Unreachable("MySQL", address(settings), reason, "try again")
+            raise Unreachable("MySQL", address(settings.place), reason, "try again")
         try:
             yield
         finally:
@@ -231,56 +228,3 @@ def _use_wal(engine: sa.Engine) -> None:
                 return
     finally:
         connection.close()
-
-
-def _mysql_engine(settings: StoreSettings, *, local_infile: bool = False) -> sa.Engine:
-    """Return an engine with strict SQL. The password is given to the driver alone, as UTF-8."""
-    url = sa.URL.create(
-        "mysql+pymysql", settings.username, host=settings.endpoint, port=settings.port, database=settings.database
-    )
-    arguments: dict[str, object] = {
-        "password": settings.password.encode(),
-        "charset": "utf8mb4",
-        "connect_timeout": CONNECT_SECONDS,
-        "read_timeout": ANSWER_SECONDS,
-        "write_timeout": ANSWER_SECONDS,
-        "sql_mode": "TRADITIONAL",
-        "local_infile": local_infile,
-    }
-    if settings.tls:
-        arguments["ssl"] = ssl.create_default_context()  # the system's CAs; SSL_CERT_FILE names others
-    engine = sa.create_engine(
-        url, connect_args=arguments, isolation_level="READ COMMITTED", pool_pre_ping=True, hide_parameters=True
-    )
-    _guard(engine)
-    if settings.tls:
-        _require_tls(engine)
-    return engine
-
-
-def _guard(engine: sa.Engine) -> None:
-    """Give the engine connections that open no file, and drop one whose server asked for a file."""
-    from orbresearch.store.loadlocal import GuardedConnection  # SQLite needs no PyMySQL
-
-    @sa.event.listens_for(engine, "do_connect")
-    def connect(_: object, __: object, positional: tuple[Any, ...], named: dict[str, Any]) -> GuardedConnection:
-        return GuardedConnection(*positional, **named)
-
-    @sa.event.listens_for(engine, "handle_error")
-    def drop(context: sa.ExceptionContext) -> None:
-        if isinstance(context.sqlalchemy_exception, sa.exc.DBAPIError):
-            context.is_disconnect |= code_of(context.sqlalchemy_exception) == FILE_ASKED
-
-
-def _require_tls(engine: sa.Engine) -> None:
-    """Refuse a connection that an older PyMySQL made without TLS because the server offers none."""
-
-    @sa.event.listens_for(engine, "connect")
-    def check(connection: DBAPIConnection, _: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
-        found = cursor.fetchone()
-        cursor.close()
-        if not found or not found[1]:
-            connection.close()
-            raise engine.dialect.loaded_dbapi.OperationalError(2026, "the connection is not encrypted")

@@ -13,9 +13,9 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from orbresearch import schema
 from orbresearch.errors import BadInput
+from orbresearch.sql.failures import reason_of
 from orbresearch.store.blocks import read_table
 from orbresearch.store.connection import Store, reading
-from orbresearch.store.failures import reason_of
 from orbresearch.store.query import MOST_ROWS, NUMBERS, Query, check_columns, count_of, make_query
 from orbresearch.store.records import decode_run
 

@@ -13,13 +13,6 @@ from tests.servers_mysql import MySQLServer
 
 
 @pytest.fixture
-def mysql_settings(server: MySQLServer) -> Iterator[StoreSettings]:
-    database = server.create_database()
-    yield server.settings(database)
-    server.drop_database(database)
-
-
-@pytest.fixture
 def refusing_settings(server: MySQLServer, mysql_settings: StoreSettings) -> Iterator[StoreSettings]:
     """An empty database of a server that refuses LOAD DATA LOCAL, as MySQL 8 does unless told otherwise."""
     server.run("SET GLOBAL local_infile = 0")

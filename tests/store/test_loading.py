@@ -16,7 +16,8 @@ from sqlalchemy.exc import OperationalError
 from orbresearch import schema
 from orbresearch.errors import Corrupt, Unreachable
 from orbresearch.settings import StoreSettings
-from orbresearch.store import bulk, loadlocal
+from orbresearch.sql import loadlocal
+from orbresearch.store import bulk
 from orbresearch.store.connection import Store, close_store, open_store, reading
 from orbresearch.store.literals import to_sql, to_tsv
 from orbresearch.store.reader import persisted_chunks, read_results

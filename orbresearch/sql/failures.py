@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError
 
 from orbresearch.errors import Unreachable
-from orbresearch.settings import StoreSettings
+from orbresearch.settings import MySQLSettings, SQLiteSettings
+
+Place = MySQLSettings | SQLiteSettings
 
 _DUPLICATES = {1062, 1586, 1555, 2067}  # ER_DUP_ENTRY(_WITH_KEY_NAME), SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE
 
@@ -20,33 +22,34 @@ LOAD_REFUSALS = {1045, 1047, 1148, 1227, 1235, 2068, 3948, 4166}
 _MYSQL_FIXES = {
     1040: "it has too many connections: close some, or raise max_connections",
     1044: "CREATE DATABASE {database}; GRANT ALL ON {database}.* TO '{username}';",
-    1045: "check DB_USERNAME and DB_PASSWORD",
+    1045: "check {prefix}_USERNAME and {prefix}_PASSWORD",
     1049: "CREATE DATABASE {database};",
     1142: "GRANT ALL ON {database}.* TO '{username}';",
+    1143: "GRANT ALL ON {database}.* TO '{username}';",
     1153: "raise max_allowed_packet there to 16 MB",
     1205: "another process holds a lock for long: try again when it is done",
     1213: "two processes wrote the same rows: try again",
-    1698: "check DB_USERNAME and DB_PASSWORD",
-    2003: "check DB_ENDPOINT and DB_PORT, that the server runs, and that its firewall lets this machine in",
+    1698: "check {prefix}_USERNAME and {prefix}_PASSWORD",
+    2003: "check {host} and {prefix}_PORT, that the server runs, and that its firewall lets this machine in",
     2006: "the connection was lost: try again",
     2013: "the connection was lost: try again",
-    2026: "the server offers no TLS: enable it there, or unset DB_TLS",
-    FILE_ASKED: "check DB_ENDPOINT and who answers there: an honest server does not do that",
+    2026: "the server offers no TLS: enable it there, or unset {prefix}_TLS",
+    FILE_ASKED: "check {host} and who answers there: an honest server does not do that",
 }
 _SQLITE_FIXES = {
     5: "another process has been writing for long: try again when it is done",
-    8: "make the file and its folder writable, or set ORB_HOME to another folder",
+    8: "make the file and its folder writable, or {way_out}",
     10: "check the disk that holds it",
     11: "the file is damaged: move it away; runs compute their results anew",
     13: "free some disk space",
-    14: "check that its folder exists and is writable, or set ORB_HOME to another folder",
-    26: "it is no SQLite file: move it away, or set ORB_HOME to another folder",
+    14: "check that its folder exists and is writable, or {way_out}",
+    26: "it is no SQLite file: move it away, or {way_out}",
 }
 
 
-def address(settings: StoreSettings) -> str:
+def address(place: Place) -> str:
     """Return ``host:port``, or the file's path."""
-    return f"{settings.endpoint}:{settings.port}" if settings.is_mysql else str(settings.sqlite)
+    return f"{place.host}:{place.port}" if isinstance(place, MySQLSettings) else str(place.path)
 
 
 def code_of(error: DBAPIError) -> int:
@@ -69,19 +72,20 @@ def is_duplicate(error: DBAPIError) -> bool:
     return code_of(error) in _DUPLICATES
 
 
-def unreachable(settings: StoreSettings, error: BaseException) -> Unreachable:
+def unreachable(place: Place, error: BaseException) -> Unreachable:
     """Return the error that tells a person what to do about ``error``."""
     code = code_of(error) if isinstance(error, DBAPIError) else 0
-    if settings.is_mysql:
-        fix = _MYSQL_FIXES.get(code, "look it up in the server's manual, or ask its administrator")
-        fix = fix.format(database=settings.database, username=settings.username)
-        return Unreachable("MySQL", address(settings), reason_of(error), fix)
-    fix = _SQLITE_FIXES.get(code & 0xFF, "check the file, or set ORB_HOME to another folder")
-    return Unreachable("SQLite", address(settings), reason_of(error), fix)
+    if isinstance(place, SQLiteSettings):
+        fix = _SQLITE_FIXES.get(code & 0xFF, "check the file, or {way_out}").format(way_out=place.way_out)
+        return Unreachable("SQLite", address(place), reason_of(error), fix)
+    fix = _MYSQL_FIXES.get(code, "look it up in the server's manual, or ask its administrator")
+    host = f"{place.prefix}_{'ENDPOINT' if place.prefix == 'DB' else 'HOSTNAME'}"
+    fix = fix.format(database=place.database, username=place.username, prefix=place.prefix, host=host)
+    return Unreachable("MySQL", address(place), reason_of(error), fix)
 
 
 @contextmanager
-def translated(settings: StoreSettings) -> Iterator[None]:
+def translated(place: Place) -> Iterator[None]:
     """Turn what a driver raises inside into :class:`~orbresearch.errors.Unreachable`.
 
     The driver's own error is not chained: its frames hold the connection's arguments.
@@ -89,4 +93,4 @@ def translated(settings: StoreSettings) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, UnicodeError) as error:
-        raise unreachable(settings, error) from None
+        raise unreachable(place, error) from None

@@ -16,7 +16,7 @@ from pymysql.connections import Connection, MySQLResult
 from pymysql.constants import CLIENT
 from pymysql.err import OperationalError
 
-from orbresearch.store.failures import FILE_ASKED
+from orbresearch.sql.failures import FILE_ASKED
 
 PACKET_BYTES = 64 * 1024  # fewer system calls than the usual 16 KiB; larger ones are no faster
 

@@ -6,12 +6,11 @@ import pymysql
 import pytest
 
 from orbresearch.errors import Unreachable
-from orbresearch.settings import StoreSettings
+from orbresearch.sql.failures import FILE_ASKED
+from orbresearch.sql.loadlocal import FileAsked, GuardedConnection
 from orbresearch.store.connection import open_store
-from orbresearch.store.failures import FILE_ASKED
-from orbresearch.store.loadlocal import FileAsked, GuardedConnection
 from tests.servers_mysql import MySQLServer
-from tests.store.rogue import PING, QUERY, Rogue, rogue_server
+from tests.sql.rogue import PING, QUERY, Rogue, rogue_server
 
 SECRET = "the-secret-that-must-stay"
 LOCAL_FILES = 0x80
@@ -108,9 +107,7 @@ def test_a_connection_is_disarmed_when_no_file_was_asked_for(secret: str) -> Non
 
 
 @pytest.mark.parametrize("trigger", [QUERY + b"SET sql_mode", QUERY + b"SELECT"])
-def test_a_store_on_such_a_server_is_refused_with_what_happened(
-    secret: str, sqlite_settings: StoreSettings, trigger: bytes
-) -> None:
+def test_a_store_on_such_a_server_is_refused_with_what_happened(secret: str, trigger: bytes) -> None:
     with rogue_server(secret, trigger) as rogue:
         server = MySQLServer(rogue.port, "rogue", password="pw")
         with pytest.raises(Unreachable, match=r"asked for a file of this machine .* check DB_ENDPOINT"):
