@@ -1,4 +1,4 @@
-"""The only reader of the environment: where files, Redis and the results database are.
+"""The only reader of the environment: where files, Redis, the results database and the warehouse of prices are.
 
 Settings are read when a :class:`~orbresearch.Lab` or a source is made, not at import, so that a notebook may set
 ``os.environ`` in a cell. Secrets never appear in a repr.
@@ -20,6 +20,7 @@ KNOWN = {
 }
 _REDIS = ("REDIS_PORT", "REDIS_PASSWORD", "REDIS_TLS")
 _DB = ("DB_USERNAME", "DB_PASSWORD", "DB_NAME", "DB_TABLE", "DB_PORT", "DB_TLS")
+_SQL = ("SQL_HOSTNAME", "SQL_USERNAME", "SQL_PASSWORD", "SQL_PORT", "SQL_TLS")
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
 
@@ -163,16 +164,54 @@ def read_settings(env_file: str | os.PathLike[str] | None = None, environ: Mappi
     BadInput
         An unknown ``ORB_...`` variable, a port that is no number, a half-configured database.
     """
-    found = dict(os.environ if environ is None else environ)
-    named = env_file or found.get("ORB_ENV_FILE")
-    if named:
-        found = {**_read_env_file(Path(named)), **found}
+    found = _read_environ(env_file, environ)
     for name in found:
         if name.startswith("ORB_") and name not in KNOWN:
             known = ", ".join(f"{key} ({meaning})" for key, meaning in KNOWN.items())
             raise BadInput(f"environment variable {name}", "not known to orbresearch", f"known are {known}")
     home = _find_home(found.get("ORB_HOME"))
     return Settings(home, _read_redis(found), _read_store(found, home))
+
+
+def read_warehouse(
+    env_file: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    given: Mapping[str, str] | None = None,
+) -> MySQLSettings:
+    """Return where the warehouse of prices is: ``SQL_HOSTNAME``, ``SQL_USERNAME``, ``SQL_PASSWORD``, port and TLS.
+
+    Parameters
+    ----------
+    given : mapping, optional
+        Values that win over the environment's.
+
+    Raises
+    ------
+    BadInput
+        One of the three is missing.
+    """
+    found = {**_read_environ(env_file, environ), **(given or {})}
+    missing = [name for name in _SQL[:3] if name not in found]
+    if missing:
+        fix = (
+            'set SQL_HOSTNAME, SQL_USERNAME and SQL_PASSWORD, or name a file: orb.Warehouse("sqlite:///prices.sqlite")'
+        )
+        raise BadInput("warehouse", f"{' and '.join(missing)} not set", fix)
+    return MySQLSettings(
+        found["SQL_HOSTNAME"],
+        _port(found, "SQL_PORT", 3306),
+        found["SQL_USERNAME"],
+        found["SQL_PASSWORD"],
+        tls=_flag(found, "SQL_TLS"),
+        prefix="SQL",
+    )
+
+
+def _read_environ(env_file: str | os.PathLike[str] | None, environ: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the environment, with what an env file adds to it."""
+    found = dict(os.environ if environ is None else environ)
+    named = env_file or found.get("ORB_ENV_FILE")
+    return {**_read_env_file(Path(named)), **found} if named else found
 
 
 def _find_home(named: str | None) -> Path:
@@ -246,8 +285,8 @@ def _read_env_file(path: Path) -> dict[str, str]:
         key, equals, value = text.partition("=")
         if not equals:
             raise BadInput(f"env file {path}, line {number}", "has no '='", "write KEY=VALUE")
-        name, known = key.strip(), ("REDIS_ENDPOINT", "DB_ENDPOINT", *_REDIS, *_DB, *KNOWN)
-        if name.startswith(("REDIS_", "DB_", "ORB_")) and name not in known:
+        name, known = key.strip(), ("REDIS_ENDPOINT", "DB_ENDPOINT", *_REDIS, *_DB, *_SQL, *KNOWN)
+        if name.startswith(("REDIS_", "DB_", "SQL_", "ORB_")) and name not in known:
             raise BadInput(f"env file {path}, line {number}", f"{name} is not known", f"known are {', '.join(known)}")
         found[name] = value.strip()
     return found

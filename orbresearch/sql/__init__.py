@@ -2,6 +2,7 @@
 
 engines      MySQL and MariaDB with strict SQL, time limits, TLS
 loadlocal    connections that give a server no file but the rows it was offered
+select       one's own queries, read-only
 failures     what the drivers say, as errors that name the remedy
 
 This file imports nothing, so that ``import orbresearch`` loads no driver.

@@ -15,7 +15,7 @@ CONNECT_SECONDS = 5
 ANSWER_SECONDS = 600  # a server that is silent for longer is taken for dead
 
 
-def mysql_engine(server: MySQLSettings, *, local_infile: bool = False) -> sa.Engine:
+def mysql_engine(server: MySQLSettings, *, local_infile: bool = False, pool_size: int = 5) -> sa.Engine:
     """Return an engine with strict SQL. The password is given to the driver alone, as UTF-8."""
     url = sa.URL.create("mysql+pymysql", server.username, host=server.host, port=server.port, database=server.database)
     arguments: dict[str, object] = {
@@ -30,7 +30,12 @@ def mysql_engine(server: MySQLSettings, *, local_infile: bool = False) -> sa.Eng
     if server.tls:
         arguments["ssl"] = ssl.create_default_context()  # the system's CAs; SSL_CERT_FILE names others
     engine = sa.create_engine(
-        url, connect_args=arguments, isolation_level="READ COMMITTED", pool_pre_ping=True, hide_parameters=True
+        url,
+        connect_args=arguments,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        pool_size=pool_size,
+        hide_parameters=True,
     )
     _guard(engine)
     if server.tls:

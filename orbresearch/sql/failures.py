@@ -21,11 +21,11 @@ LOAD_REFUSALS = {1045, 1047, 1148, 1227, 1235, 2068, 3948, 4166}
 
 _MYSQL_FIXES = {
     1040: "it has too many connections: close some, or raise max_connections",
-    1044: "CREATE DATABASE {database}; GRANT ALL ON {database}.* TO '{username}';",
+    1044: "CREATE DATABASE {database}; GRANT {rights} ON {database}.* TO '{username}';",
     1045: "check {prefix}_USERNAME and {prefix}_PASSWORD",
     1049: "CREATE DATABASE {database};",
-    1142: "GRANT ALL ON {database}.* TO '{username}';",
-    1143: "GRANT ALL ON {database}.* TO '{username}';",
+    1142: "GRANT {rights} ON {database}.* TO '{username}';",
+    1143: "GRANT {rights} ON {database}.* TO '{username}';",
     1153: "raise max_allowed_packet there to 16 MB",
     1205: "another process holds a lock for long: try again when it is done",
     1213: "two processes wrote the same rows: try again",
@@ -80,7 +80,9 @@ def unreachable(place: Place, error: BaseException) -> Unreachable:
         return Unreachable("SQLite", address(place), reason_of(error), fix)
     fix = _MYSQL_FIXES.get(code, "look it up in the server's manual, or ask its administrator")
     host = f"{place.prefix}_{'ENDPOINT' if place.prefix == 'DB' else 'HOSTNAME'}"
-    fix = fix.format(database=place.database, username=place.username, prefix=place.prefix, host=host)
+    rights = "ALL" if place.prefix == "DB" else "SELECT"
+    names = {"database": place.database or "*", "username": place.username, "prefix": place.prefix}
+    fix = fix.format(**names, host=host, rights=rights)
     return Unreachable("MySQL", address(place), reason_of(error), fix)
 
 

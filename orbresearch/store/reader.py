@@ -9,11 +9,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from orbresearch import schema
-from orbresearch.errors import BadInput
-from orbresearch.sql.failures import reason_of
+from orbresearch.sql.select import fetch_frame
 from orbresearch.store.blocks import read_table
 from orbresearch.store.connection import Store, reading
 from orbresearch.store.query import MOST_ROWS, NUMBERS, Query, check_columns, count_of, make_query
@@ -166,15 +164,7 @@ def fetch(store: Store, sql: str, params: Mapping[str, object] | None = None) ->
     BadInput
         What the database has to say about the query.
     """
-    read_only = "SET SESSION TRANSACTION READ ONLY" if store.settings.is_mysql else "PRAGMA query_only = ON"
-    with reading(store) as connection:
-        connection.detach()  # closed afterwards: the next to borrow one may want to write
-        connection.exec_driver_sql(read_only)
-        try:
-            result = connection.execute(sa.text(sql), dict(params or {}))
-            return pd.DataFrame.from_records(result.fetchall(), columns=list(result.keys()), coerce_float=True)
-        except (ProgrammingError, OperationalError, sa.exc.ResourceClosedError) as error:
-            raise BadInput("query", reason_of(error), f"give one SELECT for {store.dialect}") from None
+    return fetch_frame(store.engine, store.settings.place, sql, params)
 
 
 def _walk(store: Store, query: Query, rows: int) -> Iterator[pa.Table]:

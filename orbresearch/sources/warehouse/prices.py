@@ -1,0 +1,137 @@
+"""One session of one ticker: one row per second, reduced on the server.
+
+A warehouse has a row per option, some thirty a second, and all of them say what the underlying costs. What counts is
+the last price of each second (strategy.md), so the server returns one row per second instead of thirty. One row per
+*change* would be fewer still, but lose what the strategy asks: how long a price stood, and in how many seconds it was
+seen.
+
+With a key that rises from row to row (an ``id``), the index on ticker and time alone tells which row was the last of
+each second, and only those rows are read. Without one, SQL knows no order within a second: the price that most rows of
+the second show stands, the lowest of equally many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from orbresearch.sources.warehouse.layout import Layout
+
+VOLATILITY_PARTS = 10**9  # volatilities are summed as whole parts: in any order, the same sum
+NEAR_THE_MONEY = (0.4, 0.6)  # of abs(delta), both exclusive
+
+
+@dataclass(frozen=True, eq=False)
+class Seconds:
+    """What a warehouse says of one session.
+
+    Parameters
+    ----------
+    time : int64 array, shape (n,)
+        UTC epoch seconds, rising, each once.
+    price : float64 array, shape (n,)
+        Dollars; NaN where no row of the second has a price.
+    rows : int
+        Rows of the table that they stand for.
+    returned : int
+        Rows that came from the server.
+    volatility : dict of arrays, shape (n,), or None
+        ``vol_sum`` (int64, in 1e-9) and ``vol_rows`` (int32): implied volatilities near the money.
+    """
+
+    time: Any
+    price: Any
+    rows: int
+    returned: int
+    volatility: dict[str, Any] | None = None
+
+
+def read_seconds(connection: sa.Connection, layout: Layout, ticker: str, first: int, last: int) -> Seconds:
+    """Return the prices of the seconds from ``first`` to ``last``, both inclusive."""
+    statement = _last_rows(layout) if layout.key is not None else _commonest(layout)
+    time, count, price = _fetch(connection, statement, ticker=ticker, first=first, last=last)
+    order = np.lexsort((-price, count, time))  # of a second's prices the commonest comes last
+    time, count, price = time[order].astype(np.int64), count[order], price[order]
+    usable = np.isfinite(price) & (price > 0)
+    seen, returned = int(count.sum()), len(time)
+    if layout.key is None:
+        return Seconds(*_stand(time, np.where(usable, price, np.nan)), seen, returned)
+    bad = np.flatnonzero(~usable)
+    price[bad] = _earlier(connection, layout, ticker, time[bad])
+    return Seconds(time, price, seen, returned + len(bad))
+
+
+def read_volatility(connection: sa.Connection, layout: Layout, ticker: str, time: Any, first: int, last: int) -> Any:
+    """Return the sums and counts of implied volatilities near the money at given seconds; None without the columns."""
+    if not {"delta", "implied_volatility"} <= set(layout.columns):
+        return None
+    at, total, count = _fetch(connection, _volatilities(layout), ticker=ticker, first=first, last=last)
+    found: dict[str, Any] = {"vol_sum": np.zeros(len(time), np.int64), "vol_rows": np.zeros(len(time), np.int32)}
+    where = np.searchsorted(time, at.astype(np.int64))
+    known = (where < len(time)) & (time[np.minimum(where, len(time) - 1)] == at)
+    found["vol_sum"][where[known]] = total[known].astype(np.int64)
+    found["vol_rows"][where[known]] = count[known].astype(np.int32)
+    return found
+
+
+def _fetch(connection: sa.Connection, statement: Any, **facts: Any) -> Any:
+    """Return the columns of a reply as float64 arrays, NULL as NaN."""
+    result = connection.execute(statement, facts)
+    width = len(result.keys())
+    rows = result.cursor.fetchall()  # the driver's own tuples
+    if not rows:
+        return np.zeros((width, 0))
+    return np.array(rows, np.float64).T
+
+
+def _window(layout: Layout) -> tuple[Any, ...]:
+    time, ticker = layout.columns["timestamp_utc"], layout.columns["ticker"]
+    return ticker == sa.bindparam("ticker"), time.between(sa.bindparam("first"), sa.bindparam("last"))
+
+
+def _last_rows(layout: Layout) -> Any:
+    """Return a query for (second, rows of it, price of its last row)."""
+    time, price = layout.columns["timestamp_utc"], layout.columns["underlying"]
+    lasts = sa.select(time.label("t"), sa.func.count().label("n"), sa.func.max(layout.key).label("k"))
+    found = lasts.where(*_window(layout)).group_by(time).subquery("seconds")
+    return sa.select(found.c.t, found.c.n, price).join_from(found, layout.key.table, layout.key == found.c.k)
+
+
+def _commonest(layout: Layout) -> Any:
+    """Return a query for (second, rows with this price, price)."""
+    time, price = layout.columns["timestamp_utc"], layout.columns["underlying"]
+    return sa.select(time, sa.func.count(), price).where(*_window(layout)).group_by(time, price)
+
+
+def _volatilities(layout: Layout) -> Any:
+    """Return a query for (second, sum of implied volatilities in 1e-9, how many)."""
+    time, delta, volatility = (layout.columns[name] for name in ("timestamp_utc", "delta", "implied_volatility"))
+    least, most = NEAR_THE_MONEY
+    near = sa.func.abs(delta) > least, sa.func.abs(delta) < most, volatility > 0
+    total = sa.func.sum(sa.func.round(volatility * VOLATILITY_PARTS))
+    return sa.select(time, total, sa.func.count()).where(*_window(layout), *near).group_by(time)
+
+
+def _stand(time: Any, price: Any) -> tuple[Any, Any]:
+    """Return each second once, with the last usable price of its rows."""
+    order = np.lexsort((np.isfinite(price), time))  # stable: usable ones last, in their order
+    time, price = time[order], price[order]
+    last = np.append(time[1:] != time[:-1], True)[: len(time)]
+    return time[last], price[last]
+
+
+def _earlier(connection: sa.Connection, layout: Layout, ticker: str, seconds: Any) -> Any:
+    """Return, for seconds whose last row has no price, that of the last row which has one; NaN where none has."""
+    found = np.full(len(seconds), np.nan)
+    if len(seconds) == 0:
+        return found
+    time, price = layout.columns["timestamp_utc"], layout.columns["underlying"]
+    wanted = layout.columns["ticker"] == sa.bindparam("ticker"), time.in_(seconds.tolist()), price > 0
+    at, prices, _ = _fetch(
+        connection, sa.select(time, price, layout.key).where(*wanted).order_by(time, layout.key), ticker=ticker
+    )
+    found[np.searchsorted(seconds, at)] = prices  # of several, the last is assigned last
+    return found
