@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,21 +10,28 @@ import numpy as np
 from orbresearch.errors import BadInput
 
 COLUMNS = ("timestamp_utc", "ticker", "price", "open", "high", "low", "close", "volume")
+Own = str | Sequence[str]  # a column's own name; of a time also those of its date and its time of day
+Columns = Mapping[str, Any]  # canonical name -> own name, or None for a volume that is none
+_TIME_NAMES = ("timestamp", "time", "datetime", "date")
 _VOLUME_NAMES = ("volume", "vol", "size", "qty", "quantity")  # in any case, the first of them that is there
 _UNITS = (("s", 1), ("ms", 1_000), ("us", 1_000_000), ("ns", 1_000_000_000))
 _FIRST, _LAST = 631_152_000, 4_102_444_800  # 1990 and 2100, epoch seconds: what a stamp can be
 
 
-def name_columns(found: list[str], columns: Mapping[str, str] | None, where: str) -> dict[str, str]:
+def name_columns(found: list[str], columns: Columns | None, where: str) -> dict[str, Own]:
     """Return the canonical name -> the source's own name of every column there is.
+
+    A column has its canonical name, or one that differs from it in case and in spaces around it. The time may also be
+    called timestamp, time, datetime or date, where only one column is.
 
     Parameters
     ----------
     found : list of str
         Columns of the source.
     columns : mapping, optional
-        Canonical name -> the source's name, for those that differ; ``"volume": None`` where there is none, whatever a
-        column is called. Without either, the volume is a column volume, vol, size, qty or quantity, in any case.
+        Canonical name -> the source's name, for those that differ; two names for a time whose date and time of day
+        stand apart; ``"volume": None`` where there is none, whatever a column is called. Without either, the volume is
+        a column volume, vol, size, qty or quantity, in any case.
     where : str
         The source, for the message.
 
@@ -32,20 +39,43 @@ def name_columns(found: list[str], columns: Mapping[str, str] | None, where: str
     ------
     BadInput
         A mapped column that is not there, a canonical name that does not exist, no time or no price column.
+
+    Notes
+    -----
+    Where there is neither price nor close, an ``underlying`` is the price: so tables of options call it.
     """
     mapped = dict(columns or {})
     _check_mapping(mapped, found, where)
-    own_names = {name: mapped.get(name, name) for name in COLUMNS if name != "volume"}
-    names = {name: own for name, own in own_names.items() if own in found}
-    volume = mapped["volume"] if "volume" in mapped else _find_volume(found, set(names.values()))
-    if volume is not None:
+    names: dict[str, Own] = {name: own for name, own in mapped.items() if own is not None}
+    for name in COLUMNS:
+        own = None if name in mapped or name == "volume" else _find_alike(found, name, names)
+        if own is not None:
+            names[name] = own
+    if "volume" not in mapped and (volume := _find_volume(found, _taken(names))) is not None:
         names["volume"] = volume
+    if "timestamp_utc" not in names and (alike := _find_time(found, names)):
+        names["timestamp_utc"] = alike[0] if len(alike) == 1 else _refuse_times(alike, where)
+    if "price" not in names and "close" not in names and (own := _find_alike(found, "underlying", names)):
+        names["price"] = own
     hint = f"its columns are {', '.join(found)}"
     if "timestamp_utc" not in names:
         raise BadInput(where, "no column 'timestamp_utc'", f'{hint}; say columns={{"timestamp_utc": ...}}')
     if "price" not in names and "close" not in names:
         raise BadInput(where, "no column 'price' or 'close'", f'{hint}; say columns={{"price": ...}}')
-    return names
+    return {name: names[name] for name in COLUMNS if name in names}
+
+
+def own_names(names: Mapping[str, Own]) -> list[str]:
+    """Return the source's own names of some columns, each once."""
+    return list(dict.fromkeys(own for given in names.values() for own in _each(given)))
+
+
+def _each(own: Own) -> tuple[str, ...]:
+    return (own,) if isinstance(own, str) else tuple(own)
+
+
+def _taken(names: Mapping[str, Own]) -> set[str]:
+    return set(own_names(names))
 
 
 def _check_mapping(mapped: dict[str, Any], found: list[str], where: str) -> None:
@@ -55,8 +85,31 @@ def _check_mapping(mapped: dict[str, Any], found: list[str], where: str) -> None
             raise BadInput(
                 "columns", f"{canonical!r} is no column orbresearch knows", f"known are {', '.join(COLUMNS)}"
             )
-        if own not in found and not (canonical == "volume" and own is None):
-            raise BadInput(where, f"no column {own!r}", f"its columns are {', '.join(found)}")
+        if isinstance(own, (tuple, list)) and (canonical != "timestamp_utc" or len(own) != 2):
+            raise BadInput("columns", f"{canonical!r} is {own!r}", "only a time has two columns: its date and its time")
+        for name in own if isinstance(own, (tuple, list)) else (own,):
+            if name not in found and not (canonical == "volume" and name is None):
+                raise BadInput(where, f"no column {name!r}", f"its columns are {', '.join(found)}")
+
+
+def _find_alike(found: list[str], name: str, names: Mapping[str, Own]) -> str | None:
+    """Return the column of a name, else the only one that differs in case and spaces and is nothing else already."""
+    if name in found:
+        return name
+    alike = [own for own in found if own.strip().lower() == name and own not in _taken(names)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _find_time(found: list[str], names: Mapping[str, Own]) -> list[str]:
+    """Return the columns that a time may stand in."""
+    return [own for own in found if own.strip().lower() in _TIME_NAMES and own not in _taken(names)]
+
+
+def _refuse_times(alike: list[str], where: str) -> str:
+    pair = [next((own for own in alike if own.strip().lower() == usual), None) for usual in ("date", "time")]
+    said = f'("{pair[0]}", "{pair[1]}")' if all(pair) else "..."
+    wrong = f"no column 'timestamp_utc', but {' and '.join(map(repr, alike))}"
+    raise BadInput(where, wrong, f'say which: columns={{"timestamp_utc": {said}}}')
 
 
 def _find_volume(found: list[str], taken: set[str]) -> str | None:
@@ -169,6 +222,24 @@ def _refuse(bad: Any, values: Any, what: str) -> None:
         raise BadInput(what, wrong, "give epoch numbers, timestamps or ISO text (2024-03-26T13:30:00Z)")
 
 
+def join_times(day: Any, clock: Any, what: str) -> Any:
+    """Return dates and times of day as one column of text.
+
+    Raises
+    ------
+    BadInput
+        A row that lacks one of the two.
+    """
+    import pyarrow.compute as pc
+
+    day, clock = (column.cast("string") for column in (day, clock))
+    empty = pc.or_kleene(pc.equal(pc.fill_null(day, ""), ""), pc.equal(pc.fill_null(clock, ""), ""))
+    if pc.any(empty).as_py():
+        row = int(np.flatnonzero(empty.to_numpy())[0])
+        raise BadInput(what, f"row {row} is missing", "every row needs a date and a time")
+    return pc.binary_join_element_wise(pc.utf8_trim_whitespace(day), pc.utf8_trim_whitespace(clock), " ")
+
+
 def read_numbers(column: Any, what: str, fix: str = "give prices in dollars") -> Any:
     """Return a column of numbers as float64, missing as NaN.
 
@@ -181,13 +252,21 @@ def read_numbers(column: Any, what: str, fix: str = "give prices in dollars") ->
     Raises
     ------
     BadInput
-        Text that is no number.
+        Text that is no number, by row and value: neither thousands separators nor signs of currency are guessed at.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     try:
         return column.cast(pa.float64()).to_numpy().astype(np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        first = pc.drop_null(column)[0].as_py() if column.null_count < len(column) else None
-        raise BadInput(what, f"no numbers, such as {first!r} ({error})", fix) from None
+        raise BadInput(what, _no_number(column, str(error)), fix) from None
+
+
+def _no_number(column: Any, error: str) -> str:
+    """Return which row is no number, and what it is."""
+    import pandas as pd
+
+    values = column.to_pandas()
+    bad = (pd.to_numeric(values.astype(object), errors="coerce").isna() & values.notna()).to_numpy(bool)
+    row = int(bad.argmax())
+    return f"row {row} is {values.iloc[row]!r}, which is no number" if bad.any() else f"no numbers ({error})"

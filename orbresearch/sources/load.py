@@ -18,12 +18,17 @@ from orbresearch.schema import CACHE_VERSION
 from orbresearch.sessions.bars import PATHS
 from orbresearch.sessions.calendar import DEFAULT_CALENDAR, schedule_around
 from orbresearch.sessions.dataset import Sessions, build_sessions
+from orbresearch.sessions.quality import SEVERITIES
 from orbresearch.sessions.series import content_hash
 from orbresearch.settings import read_settings
 from orbresearch.sources.cache import load_cached, save_sessions
-from orbresearch.sources.tables import PriceTable, Reading, describe, file_hash, open_table, read_rows
+from orbresearch.sources.files import file_hash
+from orbresearch.sources.folders import find_source
+from orbresearch.sources.reading import Remarks, read_rows
+from orbresearch.sources.tables import Prices, Reading, describe, open_table
 
 log = logging.getLogger(__name__)
+READING_VERSION = 2  # raised when the same file under the same options is read as something else
 
 
 @overload
@@ -37,7 +42,7 @@ def load_sessions(
     stamp: str | None = ...,
     path: str = ...,
     tz: str | None = ...,
-    columns: Mapping[str, str] | None = ...,
+    columns: Mapping[str, Any] | None = ...,
     increment: float | None = ...,
     calendar: str = ...,
     cache: bool = ...,
@@ -45,7 +50,7 @@ def load_sessions(
 @overload
 def load_sessions(
     source: Any,
-    ticker: list[str] | tuple[str, ...],
+    ticker: list[str] | tuple[str, ...] | None = ...,
     *,
     start: Any = ...,
     end: Any = ...,
@@ -53,14 +58,14 @@ def load_sessions(
     stamp: str | None = ...,
     path: str = ...,
     tz: str | None = ...,
-    columns: Mapping[str, str] | None = ...,
+    columns: Mapping[str, Any] | None = ...,
     increment: float | None = ...,
     calendar: str = ...,
     cache: bool = ...,
 ) -> dict[str, Sessions]: ...
 def load_sessions(
     source: Any,
-    ticker: str | list[str] | tuple[str, ...],
+    ticker: str | list[str] | tuple[str, ...] | None = None,
     *,
     start: Any = None,
     end: Any = None,
@@ -68,7 +73,7 @@ def load_sessions(
     stamp: str | None = None,
     path: str = "nearer",
     tz: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, Any] | None = None,
     increment: float | None = None,
     calendar: str = DEFAULT_CALENDAR,
     cache: bool = True,
@@ -78,11 +83,14 @@ def load_sessions(
     Parameters
     ----------
     source : path or DataFrame
-        Parquet, CSV (plain, .gz, .bz2, .zst) or a DataFrame. Default columns: ``timestamp_utc``, ``ticker`` (optional),
-        ``price``; for bars ``open``, ``high``, ``low`` and ``price`` or ``close``. A ``volume`` (also called vol, size,
-        qty or quantity) is read where there is one.
-    ticker : str or list of str
-        Which ticker; of a source without a ticker column, what to call it.
+        A file: Parquet, CSV (plain, .gz, .bz2, .zst; separated by comma, semicolon or tab) or a .zip of CSV files; a
+        folder of such files, searched to its bottom; a DataFrame. Default columns: ``timestamp_utc`` (or the only one
+        called timestamp, time, datetime or date), ``ticker`` (optional), ``price``; for bars ``open``, ``high``,
+        ``low`` and ``price`` or ``close``; in any case. A ``volume`` (also called vol, size, qty or quantity) is read
+        where there is one. ``underlying`` is the price where there is no other.
+    ticker : str or list of str, optional
+        Which ticker; of a file without a ticker column, what to call it. In a folder such a file is the ticker's if its
+        name says so: SPY.csv, SPY_2024.csv, SPY/2024.csv, ticker=SPY/2024.csv. Without it: all that the source names.
     start, end : date-like, optional
         First and last session, both inclusive.
     bar : int, "auto" or None
@@ -95,8 +103,9 @@ def load_sessions(
     tz : str, optional
         Zone of times that name none.
     columns : mapping, optional
-        Canonical name -> the source's own name: ``{"timestamp_utc": "Date", "price": "Close"}``; ``"volume": None``
-        leaves a column of that name alone.
+        Canonical name -> the source's own name: ``{"timestamp_utc": "When", "price": "Last"}``; a date and a time of
+        day that stand apart are joined: ``{"timestamp_utc": ("Date", "Time")}``; ``"volume": None`` leaves a column of
+        that name alone.
     increment : float, optional
         Dollars; default: the coarsest of .01, .005, .001, .0005, .0001 that holds every price.
     calendar : str
@@ -112,6 +121,11 @@ def load_sessions(
     ------
     BadInput
         Whatever cannot be read, by file, column, row or value, with what would be right.
+
+    Notes
+    -----
+    Rows of several files follow each other in the order of the files' names, before anything is judged: the same second
+    twice is two rows of a second, the later of which stands. All files of a ticker have the same columns.
     """
     if path not in PATHS:
         raise BadInput("path", f"{path!r} is no path inside a bar", f"choose one of {', '.join(PATHS)}")
@@ -119,12 +133,12 @@ def load_sessions(
     start, end = _date("start", start), _date("end", end)
     if start is not None and end is not None and end < start:
         raise BadInput("end", f"{end} lies before start {start}", "exchange them")
-    tickers = [ticker] if isinstance(ticker, str) else list(ticker)
-    if not tickers or not all(isinstance(name, str) and name for name in tickers):
+    tickers = None if ticker is None else [ticker] if isinstance(ticker, str) else list(ticker)
+    if tickers is not None and (not tickers or not all(isinstance(name, str) and name for name in tickers)):
         raise BadInput("ticker", f"{ticker!r} names none", "give a ticker, or a list of them")
     nanos = None if increment is None else _increment_nanos(increment)
-    loader = _Loader(source, reading, path, nanos, cache)
-    found = {name: loader.load(name, start, end) for name in tickers}
+    loader = _Loader(source, reading, path, nanos, cache, tickers)
+    found = {name: loader.load(name, start, end) for name in (loader.tickers() if tickers is None else tickers)}
     for item in found.values():
         item.ready()
     return found[ticker] if isinstance(ticker, str) else found
@@ -133,13 +147,30 @@ def load_sessions(
 class _Loader:
     """One source and its options: opens the source at the first ticker that the cache cannot serve."""
 
-    def __init__(self, source: Any, reading: Reading, path: str, nanos: int | None, cache: bool) -> None:
+    def __init__(
+        self, source: Any, reading: Reading, path: str, nanos: int | None, cache: bool, wanted: list[str] | None
+    ) -> None:
         self.where = describe(source)
-        self.source, self.reading, self.path, self.nanos = source, reading, path, nanos
+        self.source, self.reading, self.path, self.nanos = find_source(source, reading, wanted), reading, path, nanos
         is_file = isinstance(source, (str, Path))
         self.cached_data = read_settings().cached_data if cache and is_file else None
-        self.content = file_hash(Path(source)) if self.cached_data else ""
-        self.prices: PriceTable | None = None
+        self.content = file_hash(Path(source)) if self.cached_data and self.source is source else ""
+        self.prices: Prices | None = None
+
+    def tickers(self) -> list[str]:
+        """Return all tickers of the source."""
+        found = self.open().tickers
+        if not found:
+            raise BadInput(
+                self.where, "it names no tickers", 'say what to call its own, as in load_sessions(path, "SPY")'
+            )
+        return found
+
+    def open(self) -> Prices:
+        """Open the source where it is not yet."""
+        if self.prices is None:
+            self.prices = open_table(self.source, self.reading.columns)
+        return self.prices
 
     def load(self, ticker: str, start: Any, end: Any) -> Sessions:
         """Return one ticker's sessions, from the cache where it holds them."""
@@ -162,16 +193,22 @@ class _Loader:
     def fingerprint(self, ticker: str) -> str:
         """Return the hash of source, options and content under which a ticker is cached."""
         options = {**self.reading.__dict__, "columns": dict(self.reading.columns or {})}
-        parts = [CACHE_VERSION, self.content, ticker, self.path, self.nanos, options]
+        content = self.content or self.source.hash(ticker)
+        parts = [CACHE_VERSION, READING_VERSION, content, ticker, self.path, self.nanos, options]
         return content_hash(json.dumps(parts, sort_keys=True, default=str).encode())
 
     def read(self, ticker: str) -> Sessions:
         """Read one ticker from the source."""
-        if self.prices is None:
-            self.prices = open_table(self.source, self.reading.columns)
-        rows = read_rows(self.prices, ticker, self.reading)
+        rows, remarks = read_rows(self.open(), ticker, self.reading)
         schedule = schedule_around(self.reading.calendar, int(rows.time.min()), int(rows.time.max()))
-        return build_sessions(rows, schedule, self.path, self.nanos, self.where)
+        return _remark(build_sessions(rows, schedule, self.path, self.nanos, self.where), remarks)
+
+
+def _remark(sessions: Sessions, remarks: Remarks) -> Sessions:
+    """Add to the report what only the files show, worst first as before."""
+    findings = [*sessions.quality.findings, *remarks]
+    sessions.quality.findings = sorted(findings, key=lambda finding: SEVERITIES.index(finding[0]))
+    return sessions
 
 
 def _increment_nanos(increment: Any) -> int:

@@ -231,7 +231,9 @@ def test_only_the_volume_can_be_said_to_be_missing(tmp_path):
 
 def test_a_volume_that_is_no_number_is_refused_with_how_to_do_without():
     frame = market.prices().assign(size="large")
-    with pytest.raises(BadInput, match=r"column 'volume': no numbers, such as 'large'.*columns=\{\"volume\": None\}"):
+    with pytest.raises(
+        BadInput, match=r"column 'volume': row 0 is 'large', which is no number.*columns=\{\"volume\": None\}"
+    ):
         load_sessions(frame, "TEST")
     assert load_sessions(frame, "TEST", columns={"volume": None}).volume is None
 

@@ -367,13 +367,15 @@ def test_of_the_bar_at_the_close_only_the_open_counts():
 
 
 def test_what_is_no_source_is_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"nowhere\.parquet: does not exist; give a Parquet or CSV"):
+    with pytest.raises(
+        BadInput, match=r"nowhere\.parquet: does not exist; give a Parquet, CSV or zip file, or a folder"
+    ):
         load_sessions(tmp_path / "nowhere.parquet", "TEST")
     with pytest.raises(BadInput, match="source: a list"):
         load_sessions([1, 2], "TEST")
     for name in ("prices.xlsx", "prices"):
         (tmp_path / name).write_text("x")
-        with pytest.raises(BadInput, match=r"is not known; give \.parquet, \.csv or \.csv\.gz"):
+        with pytest.raises(BadInput, match=r"is not known; give \.parquet, \.csv, \.csv\.gz or \.zip"):
             load_sessions(tmp_path / name, "TEST")
     for name in ("p.parquet", "p.csv", "p.csv.gz"):
         (tmp_path / name).write_bytes(b"\x00\x01 not at all")
