@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from orbresearch.errors import BadInput
 from orbresearch.sources.columns import Columns
 from orbresearch.sources.files import PriceFile, file_hash, find_files, find_members, hash_names, is_zip, stem
+from orbresearch.sources.quantconnect import Lean
 from orbresearch.sources.tables import Head, PriceTable, Reading, describe, name_some, read_file, read_head
 
 _BETWEEN = re.compile(r"[_\-. ]")
@@ -37,6 +38,8 @@ class Folder:
 
     def __init__(self, path: Path, columns: Columns | None, wanted: Collection[str] | None) -> None:
         self.where = describe(path)
+        if (path / "equity" / "usa").is_dir():
+            raise BadInput(self.where, "it is laid out as QuantConnect's data are", 'say layout="quantconnect"')
         self.packed = is_zip(path) and path.is_file()
         self.files = find_members(path) if self.packed else find_files(path)
         self.columns, self.wanted = columns, wanted
@@ -117,7 +120,9 @@ class Folder:
 
 
 def find_source(source: Any, reading: Reading, wanted: Collection[str] | None) -> Any:
-    """Return a folder or a zip as a :class:`Folder`, any other source as it is."""
+    """Return a folder or a zip as a :class:`Folder`, a vendor's layout as what reads it, any other source as it is."""
+    if reading.layout:
+        return Lean(source, reading)
     if isinstance(source, (str, Path)) and (Path(source).is_dir() or is_zip(source)):
         return Folder(Path(source), reading.columns, wanted)
     return source

@@ -43,6 +43,7 @@ def load_sessions(
     path: str = ...,
     tz: str | None = ...,
     columns: Mapping[str, Any] | None = ...,
+    layout: str | None = ...,
     increment: float | None = ...,
     calendar: str = ...,
     cache: bool = ...,
@@ -59,6 +60,7 @@ def load_sessions(
     path: str = ...,
     tz: str | None = ...,
     columns: Mapping[str, Any] | None = ...,
+    layout: str | None = ...,
     increment: float | None = ...,
     calendar: str = ...,
     cache: bool = ...,
@@ -74,6 +76,7 @@ def load_sessions(
     path: str = "nearer",
     tz: str | None = None,
     columns: Mapping[str, Any] | None = None,
+    layout: str | None = None,
     increment: float | None = None,
     calendar: str = DEFAULT_CALENDAR,
     cache: bool = True,
@@ -106,6 +109,9 @@ def load_sessions(
         Canonical name -> the source's own name: ``{"timestamp_utc": "When", "price": "Last"}``; a date and a time of
         day that stand apart are joined: ``{"timestamp_utc": ("Date", "Time")}``; ``"volume": None`` leaves a column of
         that name alone.
+    layout : "quantconnect", optional
+        The folder is a Lean data folder (the one that holds ``equity``): US trades by minute, second or tick, chosen by
+        ``bar``: 60, 1 or 0; "auto" is the finest there is, and the report says which. Suspicious ticks take no part.
     increment : float, optional
         Dollars; default: the coarsest of .01, .005, .001, .0005, .0001 that holds every price.
     calendar : str
@@ -129,7 +135,7 @@ def load_sessions(
     """
     if path not in PATHS:
         raise BadInput("path", f"{path!r} is no path inside a bar", f"choose one of {', '.join(PATHS)}")
-    reading = Reading(bar, stamp, tz, columns, calendar)
+    reading = Reading(bar, stamp, tz, columns, calendar, layout)
     start, end = _date("start", start), _date("end", end)
     if start is not None and end is not None and end < start:
         raise BadInput("end", f"{end} lies before start {start}", "exchange them")

@@ -16,6 +16,7 @@ from orbresearch.sources.columns import Columns, Own, join_times, name_columns, 
 from orbresearch.sources.csvs import Header, read_csv, read_header
 from orbresearch.sources.files import PriceFile, is_csv, is_parquet, is_zip, readable
 
+LAYOUTS = ("quantconnect",)
 _TICKER_NAMES = ("ticker", "symbol", "sym", "root", "instrument", "tic")
 _TEXT = ("timestamp_utc", "ticker")
 _LABELS = {"bar start": "start", "bar end": "end"}  # what a Parquet file's metadata may say of its stamps
@@ -31,6 +32,7 @@ class Reading:
     tz: str | None = None
     columns: Columns | None = None
     calendar: str = "XNYS"
+    layout: str | None = None
 
     def __post_init__(self) -> None:
         whole = isinstance(self.bar, (int, np.integer)) and not isinstance(self.bar, bool) and self.bar >= 0
@@ -40,10 +42,12 @@ class Reading:
             )
         if self.stamp not in (None, *STAMPS):
             raise BadInput("stamp", f"{self.stamp!r} is no convention", 'give "start" or "end"')
+        if self.layout not in (None, *LAYOUTS):
+            raise BadInput("layout", f"{self.layout!r} is not known", f"known are {', '.join(LAYOUTS)}")
 
 
 class Prices(Protocol):
-    """What rows are read from: a table, a folder."""
+    """What rows are read from: a table, a folder, a vendor's layout."""
 
     @property
     def tickers(self) -> list[str]:
