@@ -273,6 +273,8 @@ def _from_frame(frame: Any, columns: Columns | None) -> PriceTable:
     found = [str(name) for name in frame.columns]
     names = name_columns(found, columns, "DataFrame")
     _check_twice(found, names, "DataFrame")
+    if found != list(frame.columns):  # numbers are names as well
+        frame = frame.set_axis(found, axis=1)
     try:
         table = pa.Table.from_pandas(frame[own_names(names)], preserve_index=False)
     except pa.ArrowException as error:

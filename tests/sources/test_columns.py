@@ -292,6 +292,14 @@ def test_a_frame_column_of_mixed_values_is_refused_by_column():
         load_sessions(frame, "TEST")
 
 
+def test_a_frames_columns_may_be_numbers():
+    frame = market.prices()
+    numbered = frame.set_axis(range(3), axis=1)
+    columns = {"timestamp_utc": "0", "ticker": "1", "price": "2"}
+    market.same(load_sessions(numbered, "TEST", columns=columns), load_sessions(frame, "TEST"))
+    assert list(numbered.columns) == [0, 1, 2]
+
+
 def test_a_frame_with_two_columns_of_a_name_is_refused_by_that_name():
     frame = market.prices()
     doubled = pd.concat([frame, frame[["price"]]], axis=1)
