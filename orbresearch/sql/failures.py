@@ -19,6 +19,7 @@ FILE_ASKED = 2027  # the drivers' number for a packet that makes no sense; ours 
 #: What servers and proxies say where LOAD DATA LOCAL is switched off, forbidden to the account, or unknown.
 LOAD_REFUSALS = {1045, 1047, 1148, 1227, 1235, 2068, 3948, 4166}
 
+_LOST = "the connection was lost: try again"
 _MYSQL_FIXES = {
     1040: "it has too many connections: close some, or raise max_connections",
     1044: "CREATE DATABASE {database}; GRANT {rights} ON {database}.* TO '{username}';",
@@ -31,8 +32,11 @@ _MYSQL_FIXES = {
     1213: "two processes wrote the same rows: try again",
     1698: "check {prefix}_USERNAME and {prefix}_PASSWORD",
     2003: "check {host} and {prefix}_PORT, that the server runs, and that its firewall lets this machine in",
-    2006: "the connection was lost: try again",
-    2013: "the connection was lost: try again",
+    1053: _LOST,  # the server is being ended
+    1927: _LOST,  # an administrator has ended the connection
+    2006: _LOST,
+    2013: _LOST,
+    2055: _LOST,
     2026: "the server offers no TLS: enable it there, or unset {prefix}_TLS",
     FILE_ASKED: "check {host} and who answers there: an honest server does not do that",
 }
@@ -45,6 +49,9 @@ _SQLITE_FIXES = {
     14: "check that its folder exists and is writable, or {way_out}",
     26: "it is no SQLite file: move it away, or {way_out}",
 }
+
+
+_PASSING = {_LOST, _MYSQL_FIXES[1205], _MYSQL_FIXES[1213]}
 
 
 def address(place: Place) -> str:
@@ -96,3 +103,8 @@ def translated(place: Place) -> Iterator[None]:
         yield
     except (DBAPIError, UnicodeError) as error:
         raise unreachable(place, error) from None
+
+
+def is_lost(error: Unreachable) -> bool:
+    """Return whether a connection was lost on the way: asking again may help."""
+    return error.fix in _PASSING

@@ -1,0 +1,253 @@
+"""``orb.Warehouse``: what a person asks of a warehouse of prices."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+
+from orbresearch.errors import BadInput, Unreachable
+from orbresearch.sessions.calendar import DEFAULT_CALENDAR, Schedule, schedule_around
+from orbresearch.sources.warehouse.layout import CLOSES, GREEKS, Layout, find_layout
+from orbresearch.sources.warehouse.places import find_place, open_engine
+from orbresearch.sources.warehouse.ranges import COLUMNS, read_ranges
+from orbresearch.sql.failures import address, is_lost, translated
+from orbresearch.sql.select import fetch_frame
+
+CONNECTIONS = 4
+_RETRY_SECONDS = (0.5, 2.0, 5.0)
+
+log = logging.getLogger(__name__)
+
+
+class Warehouse:
+    """A warehouse of prices: MySQL, MariaDB or a SQLite file. Nothing is ever written to it.
+
+    It holds ``options.greeks`` (``timestamp_utc`` in whole seconds, ``ticker``, ``underlying``, ``strike``,
+    ``expiration``, ``delta``, ``implied_volatility``; a row per option, many a second) and ``stocks.daily_underlying``
+    (``ticker``, ``date``, ``close_price``). ``orb.load_sessions(orb.Warehouse(), "SPY", start=..., end=...)`` loads
+    sessions from it.
+
+    Parameters
+    ----------
+    url : str, optional
+        ``mysql://user@host:port`` with the password from ``SQL_PASSWORD``, or ``sqlite:///prices.sqlite``. Default:
+        ``SQL_HOSTNAME``, ``SQL_USERNAME``, ``SQL_PASSWORD``, and ``SQL_PORT`` and ``SQL_TLS`` where they are set.
+    greeks, closes : str
+        The two tables.
+    columns : mapping, optional
+        Canonical name -> the tables' own, for those that differ.
+    volatility : int
+        Seconds of each session, from its open on, of which implied volatilities are collected with the prices: opening
+        ranges up to so long have an ``avg_vol``. 0: none.
+    connections : int
+        Open at once.
+    env_file : path, optional
+        As of ``Lab``.
+
+    Raises
+    ------
+    BadInput
+        The environment does not say where it is. (Whether it answers shows when it is asked.)
+
+    Examples
+    --------
+    >>> warehouse = Warehouse()  # doctest: +SKIP
+    >>> warehouse.query("SELECT MAX(date) FROM stocks.daily_underlying WHERE ticker = :t", {"t": "SPY"})  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        greeks: str = "options.greeks",
+        closes: str = "stocks.daily_underlying",
+        columns: Mapping[str, str] | None = None,
+        volatility: int = 1800,
+        connections: int = CONNECTIONS,
+        env_file: Any = None,
+    ) -> None:
+        self.place = find_place(url, env_file)
+        self.greeks, self.closes, self.volatility, self.connections = greeks, closes, int(volatility), int(connections)
+        self.columns = dict(columns or {})
+        unknown = [name for name in self.columns if name not in (*GREEKS, *CLOSES)]
+        if unknown:
+            known = ", ".join(dict.fromkeys((*GREEKS, *CLOSES)))
+            raise BadInput("columns", f"{unknown[0]!r} is no column of a warehouse", f"known are {known}")
+        self._lock, self._engine, self._layouts = threading.Lock(), None, dict[str, Layout]()
+
+    def __repr__(self) -> str:
+        return f"Warehouse({self.where})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Warehouse holds a password and does not travel: make one where it is used")
+
+    @property
+    def where(self) -> str:
+        """Where it is, for a person: without any secret."""
+        return self.place.where
+
+    @property
+    def identity(self) -> str:
+        """What its sessions are cached under: the server or file, the table and its columns; no account."""
+        return f"{address(self.place)} {self.greeks} {sorted(self.columns.items())} {self.volatility}"
+
+    def query(self, sql: str, params: Mapping[str, object] | None = None) -> pd.DataFrame:
+        """Run a query of one's own; nothing can be written with it.
+
+        Parameters
+        ----------
+        sql : str
+            One SELECT; ``:name`` stands for ``params["name"]``, of a list for all of its values (``IN :names``).
+        params : mapping, optional
+
+        Returns
+        -------
+        DataFrame
+
+        Raises
+        ------
+        BadInput
+            What the server has to say about the query.
+        Unreachable
+            No server, or no way in.
+        """
+        return fetch_frame(self._open(), self.place, sql, params)
+
+    def tickers(self) -> list[str]:
+        """Return the tickers that have prices, in alphabetical order."""
+        with self.reading(self.greeks, GREEKS) as (connection, layout):
+            found = connection.execute(sa.select(layout.columns["ticker"]).distinct()).scalars().all()
+        return sorted(str(ticker) for ticker in found if ticker is not None)
+
+    def span(self, ticker: str) -> tuple[int, int] | None:
+        """Return the first and the last moment with prices of a ticker, UTC epoch seconds; None where there is none."""
+        with self.reading(self.greeks, GREEKS) as (connection, layout):
+            moment = layout.columns["timestamp_utc"]
+            query = sa.select(sa.func.min(moment), sa.func.max(moment)).where(layout.columns["ticker"] == ticker)
+            first, last = connection.execute(query).one()
+        return None if first is None else (int(first), int(last))
+
+    def daily_closes(self, tickers: Iterable[str] | None = None, start: Any = None, end: Any = None) -> pd.DataFrame:
+        """Return daily closes: ``ticker, date, close_price``, by ticker and date.
+
+        Parameters
+        ----------
+        tickers : iterable of str, optional
+            Default: all.
+        start, end : date-like, optional
+            Both inclusive.
+        """
+        with self.reading(self.closes, CLOSES) as (connection, layout):
+            ticker, date, price = (layout.columns[name] for name in CLOSES)
+            query = sa.select(ticker, date, price).order_by(ticker, date)
+            if tickers is not None:
+                query = query.where(ticker.in_(list(tickers)))
+            for limit, given in ((date.__ge__, start), (date.__le__, end)):
+                query = query if given is None else query.where(limit(str(pd.Timestamp(given).date())))
+            rows = connection.execute(query).fetchall()
+        found = pd.DataFrame.from_records(rows, columns=list(CLOSES), coerce_float=True)
+        return found.astype({"close_price": float}).assign(date=pd.to_datetime(found["date"]))
+
+    def opening_ranges(
+        self,
+        range_duration: int,
+        start: Any,
+        end: Any = None,
+        tickers: Iterable[str] | None = None,
+        calendar: str = DEFAULT_CALENDAR,
+    ) -> pd.DataFrame:
+        """Return opening ranges of many tickers, one pass per session.
+
+        Parameters
+        ----------
+        range_duration : int
+            Seconds.
+        start, end : date-like
+            First and last session; by default one.
+        tickers : iterable of str, optional
+            Default: all.
+
+        Returns
+        -------
+        DataFrame
+            ``ticker, session, open_price, high, low`` (dollars as found), ``count_trades`` (seconds with a price),
+            ``trading_start`` (UTC epoch seconds; missing where no price comes after), ``avg_vol``: as strategy.md,
+            "Opening range", has them. Ticker and session without any price in the window have no row.
+        """
+        if isinstance(range_duration, bool) or not 0 < int(range_duration) < 86_400:
+            raise BadInput("range_duration", f"{range_duration!r} is no number of seconds", "give e.g. 300")
+        names = self.tickers() if tickers is None else list(tickers)
+        schedule = find_schedule(calendar, start, end if end is not None else start)
+        windows = [
+            (int(opened), int(opened) + int(range_duration), int(closed))
+            for opened, closed in zip(schedule.opens, schedule.closes, strict=True)
+        ]
+        began = time.monotonic()
+        found = [
+            one.rename_axis("ticker").reset_index().assign(session=pd.Timestamp(label))
+            for label, one in zip(
+                schedule.labels, self.each(windows, lambda *at: read_ranges(*at[:2], names, at[2])), strict=True
+            )
+        ]
+        frame = pd.concat(found, ignore_index=True)[list(COLUMNS)] if found else pd.DataFrame(columns=list(COLUMNS))
+        log.info("Returned %d rows of data in %.2f seconds.", len(frame), time.monotonic() - began)
+        return frame
+
+    def each(self, items: list[Any], work: Callable[[sa.Connection, Layout, Any], Any]) -> Iterator[Any]:
+        """Yield ``work(connection, layout, item)`` of every item in order, over several connections at once.
+
+        What a lost connection has interrupted is done again, up to three times.
+        """
+        with ThreadPoolExecutor(self.connections, "warehouse") as pool:
+            futures = [pool.submit(self._retried, work, item) for item in items]
+            try:
+                for future in futures:
+                    yield future.result()
+            finally:
+                for future in futures:
+                    future.cancel()
+
+    def _retried(self, work: Callable[[sa.Connection, Layout, Any], Any], item: Any) -> Any:
+        for pause in (*_RETRY_SECONDS, None):
+            try:
+                with self.reading(self.greeks, GREEKS) as (connection, layout):
+                    return work(connection, layout, item)
+            except Unreachable as error:
+                if pause is None or not is_lost(error):
+                    raise
+                log.warning("%s", error)
+                time.sleep(pause)
+        raise AssertionError
+
+    @contextmanager
+    def reading(self, table: str, known: tuple[str, ...]) -> Iterator[tuple[sa.Connection, Layout]]:
+        """Lend a connection and the layout of a table. What the driver raises becomes ``Unreachable``."""
+        engine = self._open()
+        with translated(self.place), engine.connect() as connection:
+            if table not in self._layouts:
+                own = {name: column for name, column in self.columns.items() if name in known}
+                self._layouts[table] = layout = find_layout(connection, self.place, table, known, own)
+                if not layout.indexed:
+                    log.warning("%s has no index on ticker and time: every session reads the whole table", table)
+            yield connection, self._layouts[table]
+
+    def _open(self) -> sa.Engine:
+        with self._lock:
+            if self._engine is None:
+                schemas = tuple(table.rpartition(".")[0] for table in (self.greeks, self.closes) if "." in table)
+                self._engine = open_engine(self.place, schemas, self.connections)
+            return self._engine
+
+
+def find_schedule(calendar: str, start: Any, end: Any) -> Schedule:
+    """Return the sessions from date ``start`` to ``end``, both inclusive."""
+    first, last = (int(pd.Timestamp(str(day)[:10]).timestamp()) for day in (start, end))
+    return schedule_around(calendar, first, last).between(str(start)[:10], str(end)[:10])
