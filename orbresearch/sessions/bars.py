@@ -49,7 +49,13 @@ def check_spacing(time: Any, bar_seconds: int, ticker: str) -> int:
 
 
 def stamp_votes(time: Any, bar_seconds: int, schedule: Schedule) -> tuple[int, int]:
-    """Return how many sessions speak for start stamps and how many for end stamps.
+    """Return how many sessions speak for start stamps and how many for end stamps: see :func:`stamp_signs`."""
+    start, end = stamp_signs(time, bar_seconds, schedule)
+    return int(start.sum()), int(end.sum())
+
+
+def stamp_signs(time: Any, bar_seconds: int, schedule: Schedule) -> tuple[Any, Any]:
+    """Return which sessions speak for start stamps and which for end stamps, two bool arrays.
 
     A session whose first row of the day stands exactly at the open, with nothing before it, speaks for ``start``; one
     whose first row stands one bar after the open, and which has a row exactly at the close and none after it, for
@@ -64,9 +70,7 @@ def stamp_votes(time: Any, bar_seconds: int, schedule: Schedule) -> tuple[int, i
     speaks = (first <= last) & (early == first) & (first < len(ordered))
     offset = ordered[np.minimum(first, len(ordered) - 1)] - schedule.opens
     ends_there = (ordered[last] == schedule.closes) & (later == last)
-    start = speaks & (offset == 0)
-    end = speaks & (offset == bar_seconds) & ends_there
-    return int(start.sum()), int(end.sum())
+    return speaks & (offset == 0), speaks & (offset == bar_seconds) & ends_there
 
 
 def settle_stamp(time: Any, bar_seconds: int, schedule: Schedule, ticker: str) -> str:

@@ -11,12 +11,13 @@ import numpy as np
 from orbresearch.errors import BadInput
 from orbresearch.rules import NANOS
 from orbresearch.schema import TICKS
-from orbresearch.sessions.bars import stamp_votes
+from orbresearch.sessions.bars import stamp_signs
 from orbresearch.sessions.calendar import Schedule
 from orbresearch.sessions.observations import Observed, observe
-from orbresearch.sessions.quality import Quality, judge, tabulate
+from orbresearch.sessions.quality import Quality, tabulate
 from orbresearch.sessions.rows import MIN_BAR_SECONDS, Rows, find_increment
 from orbresearch.sessions.series import Series
+from orbresearch.sessions.surges import find_surges
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,6 +50,10 @@ class Sessions:
         part of the tick series: no run's id depends on it.
     joined : dict of float64 arrays, shape (len(schedule),), or None
         The columns of :meth:`join`. They are not cached.
+    splits : float64 array, shape (len(schedule),), or None
+        How many shares one of the session before is worth at each session's open, 1 where nothing was split; None where
+        nothing was at all. Prices and trades of a session are in its own dollars; features that look back are in the
+        dollars of the session that looks. They are not cached.
     """
 
     ticker: str
@@ -63,6 +68,7 @@ class Sessions:
     fingerprint: str = ""
     volume: Any = None
     joined: Any = None
+    splits: Any = None
 
     def __len__(self) -> int:
         return len(self.schedule)
@@ -195,17 +201,19 @@ class Sessions:
             span = f"{self.schedule.labels[0]} to {self.schedule.labels[-1]}" if len(self) else "none"
             wrong = f"no session with prices from {start} to {end}"
             raise BadInput(f"ticker {self.ticker}", wrong, f"the source has sessions from {span}")
+        from orbresearch.sessions.splits import with_ratios
+
         first = int(np.searchsorted(self.schedule.labels, kept.labels[0]))
         last = first + len(kept)
         at = slice(self.pointers[first], self.pointers[last])
         columns = {name: column[at] for name, column in self.columns.items()}
         pointers = self.pointers[first : last + 1] - self.pointers[first]
-        quality = Quality(self.quality.iloc[first:last])
-        quality.findings = self.quality.findings
+        quality = self.quality.window(first, last)
         volume = None if self.volume is None else self.volume[at]
         joined = None if self.joined is None else {name: column[first:last] for name, column in self.joined.items()}
         parts = {"pointers": pointers, "columns": columns, "quality": quality, "volume": volume, "joined": joined}
-        return replace(self, schedule=kept, **parts)
+        found = replace(self, schedule=kept, **parts)
+        return found if self.splits is None else with_ratios(found, np.r_[1.0, self.splits[first + 1 : last]])
 
     def other_path(self) -> Sessions:
         """Return the same bars with each one's extremes in the other order: results on bars are shown under both."""
@@ -253,32 +261,33 @@ def build_sessions(
 
 
 def _report(rows: Rows, seen: Observed, schedule: Schedule, has: Any, pointers: Any, increment_nanos: int) -> Quality:
-    time, lengths = seen.columns["time"], (schedule.closes - schedule.opens)[has]
-    counts = {name: count[has] for name, count in seen.counts.items()}
-    table = tabulate(counts, schedule.labels[has], pointers, time, lengths, rows.bar_seconds)
-    gone = np.setdiff1d(np.arange(has[0], has[-1] + 1), has)
+    signs = stamp_signs(rows.time, rows.bar_seconds, schedule) if rows.bar_seconds else np.zeros((2, len(schedule)))
+    counts = seen.counts | {
+        name: np.array(sign, np.int64) for name, sign in zip(("starts", "ends"), signs, strict=True)
+    }
+    counts = {name: count[has] for name, count in (counts | {"surge": find_surges(rows, schedule)}).items()}
+    columns = {
+        "time": seen.columns["time"],
+        "price": seen.columns["price"] * (increment_nanos / NANOS),
+        "least_gap": max(60, rows.bar_seconds),
+    }
+    lengths, around = schedule.closes - schedule.opens, np.arange(has[0], has[-1] + 1)
+    table = tabulate(counts, schedule.labels[has], pointers, columns, lengths[has])
+    lost = np.setdiff1d(np.arange(len(schedule)), has)
     facts = seen.facts | {
+        "before_open": int(seen.counts["before_open"][lost].sum()),
+        "after_close": int(seen.counts["after_close"][lost].sum()),
+        "ticker": rows.ticker,
         "calendar": schedule.calendar,
         "increment": increment_nanos / NANOS,
         "bar_seconds": rows.bar_seconds,
         "stamp": rows.stamp,
         "closes_apart": int(np.median(np.diff(np.unique(rows.time)))) if rows.closes and len(rows) > 1 else 0,
         "late_after": rows.bar_seconds - 1 if rows.bar_seconds else 30,
-        "missing": [str(label) for label in schedule.labels[gone]],
-        "stamp_warning": _stamp_warning(rows, schedule),
+        "session_seconds": int(lengths.max()),
+        "missing": [str(label) for label in schedule.labels[np.setdiff1d(around, has)]],
     }
-    return judge(table, facts)
-
-
-def _stamp_warning(rows: Rows, schedule: Schedule) -> str:
-    """Return a sentence where the data speak against the stamp convention they were read with."""
-    if rows.bar_seconds == 0:
-        return ""
-    start, end = stamp_votes(rows.time, rows.bar_seconds, schedule)
-    against, other = (end, "end") if rows.stamp == "start" else (start, "start")
-    if against == 0 or against < 9 * (start + end - against):
-        return ""
-    return f"read as stamped at the {rows.stamp} of each bar, but {against} sessions look stamped at the {other}"
+    return Quality(table, facts)
 
 
 def compress_time_series(sessions: Sessions) -> Series:

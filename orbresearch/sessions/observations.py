@@ -18,13 +18,18 @@ from orbresearch.sessions.rows import Rows, is_price, is_volume, misses, rounds_
 #: Per session, what was found and what was done about it.
 COUNTS = (
     "rows",  # rows of the source inside the session
-    "dropped",  # price missing, not finite or not above zero
+    "dropped",  # rows without a usable price; the three below, and prices that round to 0 increments
+    "missing",  # price missing or not finite
+    "zero",  # price of 0
+    "negative",  # price below 0
     "overruled",  # a later row of the same second stood
     "reordered",  # rows stamped before their predecessor in the file
     "rounded",  # rows with a price between two increments
     "inconsistent",  # bars whose high or low is not the extreme of its four values
     "broken",  # bars with a bad value, read as their close
     "no_volume",  # rows whose volume is missing, not finite or below zero, counted as 0
+    "before_open",  # rows of the session's date before its open, dropped
+    "after_close",  # rows of the session's date after its close, dropped
 )
 
 
@@ -41,7 +46,7 @@ class Observed:
     counts : dict of int64 arrays, shape (sessions,)
         As COUNTS.
     facts : dict of int
-        What concerns the file as a whole.
+        What concerns the source as a whole: some of ``quality.FACTS``.
     volume : float64 array, shape (n,), or None
         Shares; None where the source has none.
     """
@@ -76,20 +81,23 @@ def observe(rows: Rows, schedule: Schedule, increment_nanos: int, path: str) -> 
     facts = {
         "rows": len(rows),
         "descending": int(is_descending(rows.time)),
-        "zero_prices": int((rows.price == 0).sum()),
     }
     facts["unordered"] = 0 if facts["descending"] else int((np.diff(rows.time) < 0).sum())
     if facts["descending"]:
         rows = rows.take(slice(None, None, -1))
     time = rows.time - (rows.bar_seconds if rows.stamp == "end" else 0)
     session = find_sessions(time, schedule)
-    facts |= _outside(time, session, schedule)
+    early, late, outside = _outside(time, session, schedule)
+    facts |= outside | {"zero_outside": int(((rows.price == 0) & (session < 0)).sum())}
     backwards = np.concatenate([[False], np.diff(time) < 0])[: len(time)]
     good = rounds_to_price(rows.price, increment_nanos)
     counts = {
         "rows": _count(session >= 0, session, schedule),
         "reordered": _count(backwards & (session >= 0), session, schedule),
         "dropped": _count((session >= 0) & ~good, session, schedule),
+        **_reasons(rows.price, session, schedule),
+        "before_open": early,
+        "after_close": late,
         "no_volume": _count(_lacks_volume(rows) & (session >= 0) & good, session, schedule),
     }
     keep = np.flatnonzero((session >= 0) & good)
@@ -175,8 +183,15 @@ def find_sessions(time: Any, schedule: Schedule) -> Any:
     return np.where((at >= 0) & (time <= schedule.closes[at]), at, -1)
 
 
-def _outside(time: Any, session: Any, schedule: Schedule) -> dict[str, int]:
-    """Count rows in no session: on days without one, before the open, after the close."""
+def _reasons(price: Any, session: Any, schedule: Schedule) -> dict[str, Any]:
+    """Count the rows of each session that have no price, by why."""
+    inside = session >= 0
+    where = {"missing": ~np.isfinite(price), "zero": price == 0, "negative": np.isfinite(price) & (price < 0)}
+    return {name: _count(inside & bad, session, schedule) for name, bad in where.items()}
+
+
+def _outside(time: Any, session: Any, schedule: Schedule) -> tuple[Any, Any, dict[str, int]]:
+    """Count rows in no session: per session before the open and after the close; on days without a session."""
     import pandas as pd
 
     lost = time[session < 0]
@@ -189,19 +204,12 @@ def _outside(time: Any, session: Any, schedule: Schedule) -> dict[str, int]:
     before = known.copy()
     before[known] = lost[known] < schedule.opens[at[known]]
     daytime = ~known & (local.hour >= 10) & (local.hour < 16)
-    late = known & ~before
-    lengths = schedule.closes - schedule.opens
-    half_day = late.copy()
-    half_day[late] = lengths[at[late]] < lengths.max(initial=0)
-    return {
-        "before_open": int(before.sum()),
-        "after_close": int(late.sum()),
-        "after_half_day": int(half_day.sum()),
-        "half_days": len(np.unique(days[half_day])),
+    facts = {
         "no_session": int((~known).sum()),
         "no_session_daytime": int(daytime.sum()),
         "no_session_days": len(np.unique(days[daytime])),
     }
+    return _count(before, at, schedule), _count(known & ~before, at, schedule), facts
 
 
 def _expand(

@@ -1,30 +1,166 @@
-"""The data-quality report: what was found in the rows, in a table and in words."""
+"""The data-quality report: what was found in the rows, in a table, in facts about the source, and in words.
+
+Words are not kept: they are made from table and facts whenever they are asked for, so that a stretch of sessions, or
+sessions that were read one by one, say what holds of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-SEVERITIES = ("severe", "notable", "note")
+from orbresearch.sessions.findings import SEVERITIES, Finding, judge, many
+
+if TYPE_CHECKING:
+    from orbresearch.sessions.dataset import Sessions
+
+#: Facts about the source as a whole that add up over several of it.
+COUNTED_FACTS = (
+    "rows",  # rows of the source, inside sessions or not
+    "unordered",  # rows stamped before their predecessor, unless the source is descending
+    "zero_outside",  # prices of 0 outside the sessions
+    "before_open",  # rows before the open of sessions that have no observation
+    "after_close",  # rows after the close of those
+    "no_session",  # rows on days without a session
+    "no_session_daytime",  # of those, in trading hours
+    "no_session_days",  # days of those
+)
+
+#: All facts. What they are of several sources is what the first says, except for ``descending`` and ``missing``.
+FACTS = (
+    *COUNTED_FACTS,
+    "ticker",
+    "calendar",
+    "descending",  # 1 where the source's times never rise
+    "increment",  # dollars
+    "bar_seconds",
+    "stamp",  # "start", "end", or "" for single prices
+    "closes_apart",  # seconds between the closes of bars that are read as single prices, else 0
+    "late_after",  # seconds after the open from which on a session begins late
+    "session_seconds",  # length of the longest session of the calendar around: shorter ones are half-days
+    "missing",  # dates of sessions without any observation between those that have some
+)
+
+_NAMES_SHOWN = 5
 
 
 class Quality(pd.DataFrame):  # type: ignore[misc]
     """One row per session: what was read, dropped, overruled, re-ordered; and the findings in words.
 
-    Columns are those of ``observations.COUNTS`` and ``observations``, ``first`` and ``last`` (seconds since the open of
-    the first and last observation), ``early_end`` (seconds from the last to the close), ``gaps`` (stretches of more
-    than a minute, and more than a bar, without an observation) and ``longest_gap`` (seconds).
+    Columns are those of ``observations.COUNTS``; ``open``, ``high``, ``low``, ``close`` (dollars); ``observations``,
+    ``first`` and ``last`` (seconds since the open of the first and last observation), ``early_end`` (seconds from the
+    last to the close), ``gaps`` (stretches of more than a minute, and more than a bar, without an observation) and
+    ``longest_gap`` (seconds); ``starts`` and ``ends`` (1 where a session's rows look stamped at the start, or the end,
+    of their bars); ``surge`` (second since the open at which trading picks up most, see ``surges``); and ``split``
+    where splits are declared.
 
     Attributes
     ----------
-    findings : list of (severity, sentence)
-        Worst first.
+    facts : dict
+        What concerns the source as a whole, as FACTS; JSON knows all of it.
     """
 
-    _metadata = ["findings"]  # noqa: RUF012 - pandas' own protocol
+    _metadata = ["facts"]  # noqa: RUF012 - pandas' own protocol
+
+    def __init__(self, data: Any = None, facts: dict[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.facts = facts
+
+    @property
+    def _constructor(self) -> Any:
+        return pd.DataFrame  # some columns or rows of a report are none: see window()
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What a reader should know of these sessions and their source, worst first."""
+        return judge(self, self.facts or {})
+
+    @property
+    def summary(self) -> str:
+        """The findings in words, worst first, one per line."""
+        lines = [f"{finding.severity}: {finding.sentence}" for finding in self.findings]
+        return "\n".join(lines) or "nothing to remark"
+
+    @property
+    def severe(self) -> list[str]:
+        """The findings that cast doubt on every number made from these prices."""
+        return [finding.sentence for finding in self.findings if finding.severity == "severe"]
+
+    def window(self, first: int, last: int) -> Quality:
+        """Return the report on sessions ``first`` to ``last`` (exclusive), by index; what concerns the source stays."""
+        return Quality(self.iloc[first:last], self.facts)
+
+
+def tabulate(counts: dict[str, Any], labels: Any, pointers: Any, columns: dict[str, Any], lengths: Any) -> Any:
+    """Return the per-session table as a plain DataFrame.
+
+    Parameters
+    ----------
+    counts : dict of arrays, shape (sessions,)
+    labels : datetime64[D] array
+    pointers : int64 array, shape (sessions + 1,)
+        Into ``columns``.
+    columns : dict of arrays
+        ``time`` (seconds since the open) and ``price`` (dollars) of the observations, and ``least_gap``, the seconds
+        that two of them may lie apart.
+    lengths : int64 array
+        Seconds from open to close.
+    """
+    table = pd.DataFrame(counts, index=pd.DatetimeIndex(labels.astype("datetime64[ns]"), name="session"))
+    starts, ends, price = pointers[:-1], pointers[1:] - 1, columns["price"]
+    table["open"], table["high"] = price[starts], np.maximum.reduceat(price, starts)
+    table["low"], table["close"] = np.minimum.reduceat(price, starts), price[ends]
+    table["observations"] = np.diff(pointers)
+    time = columns["time"].astype(np.int64)
+    table["first"], table["last"] = time[starts], time[ends]
+    table["early_end"] = lengths - table["last"].to_numpy()
+    gap = np.diff(time, prepend=time[:1])
+    gap[starts] = 0
+    table["gaps"] = np.add.reduceat((gap > columns["least_gap"]).astype(np.int64), starts)
+    table["longest_gap"] = np.maximum.reduceat(gap, starts)
+    return table
+
+
+def declare_splits(report: Quality, splits: Any) -> Quality:
+    """Return a report that knows of the splits between its sessions, or of none: see ``Sessions.splits``."""
+    table = report.drop(columns="split", errors="ignore")
+    return Quality(table if splits is None else table.assign(split=splits), report.facts)
+
+
+def unite(reports: Iterable[Quality], labels: Any) -> Quality:
+    """Return one report on sessions of one ticker that were read apart.
+
+    Parameters
+    ----------
+    reports : iterable of Quality
+        No session in two of them.
+    labels : datetime64[D] array
+        The calendar's sessions, at least from the first to the last of the reports.
+    """
+    given = list(reports)
+    facts = [report.facts or {} for report in given]
+    table = pd.concat([pd.DataFrame(report) for report in given]).sort_index()
+    known = table.index.to_numpy().astype("datetime64[D]")
+    between = labels[(labels > known[0]) & (labels < known[-1])]
+    summed = {name: sum(one[name] for one in facts) for name in COUNTED_FACTS}
+    most = {name: max(one[name] for one in facts) for name in ("descending", "session_seconds")}
+    missing = [str(label) for label in np.setdiff1d(between, known)]
+    return Quality(table, {**facts[0], **summed, **most, "missing": missing})
+
+
+class Reports(pd.DataFrame):  # type: ignore[misc]
+    """The reports of several tickers: their rows by ticker and session, their findings in a few lines.
+
+    Attributes
+    ----------
+    findings_of : dict of list of Finding
+        By ticker.
+    """
+
+    _metadata = ["findings_of"]  # noqa: RUF012 - pandas' own protocol
 
     @property
     def _constructor(self) -> Any:
@@ -32,150 +168,55 @@ class Quality(pd.DataFrame):  # type: ignore[misc]
 
     @property
     def summary(self) -> str:
-        """The findings in words, worst first, one per line."""
-        lines = [f"{severity}: {sentence}" for severity, sentence in self.findings]
-        return "\n".join(lines) or "nothing to remark"
+        """Equal kinds of findings in one line each, worst first, then what concerns most tickers."""
+        kinds: dict[tuple[int, str], list[tuple[str, Finding]]] = {}
+        for ticker, findings in self.findings_of.items():
+            for one in findings:
+                kinds.setdefault((SEVERITIES.index(one.severity), one.kind), []).append((ticker, one))
+        total = len(self.findings_of)
+        order = sorted(kinds.items(), key=lambda item: (item[0][0], -len(_tickers(item[1])), item[0][1]))
+        return "\n".join(_line(SEVERITIES[rank], kind, found, total) for (rank, kind), found in order) or (
+            f"nothing to remark about {many(total, 'ticker')}"
+        )
 
-    @property
-    def severe(self) -> list[str]:
-        """The findings that cast doubt on every number made from these prices."""
-        return [sentence for severity, sentence in self.findings if severity == "severe"]
+
+def _tickers(found: list[tuple[str, Finding]]) -> list[str]:
+    """Return the tickers of findings of one kind, those with the most rows or sessions first."""
+    counts: dict[str, int] = {}
+    for ticker, one in found:
+        counts[ticker] = counts.get(ticker, 0) + one.size
+    return sorted(counts, key=lambda ticker: (-counts[ticker], ticker))
 
 
-def tabulate(counts: dict[str, Any], labels: Any, pointers: Any, time: Any, lengths: Any, bar_seconds: int) -> Any:
-    """Return the per-session table as a plain DataFrame.
+def _line(severity: str, kind: str, found: list[tuple[str, Finding]], total: int) -> str:
+    """Return findings of one kind in one line: a single one in its own words, several with the tickers hit most."""
+    tickers = _tickers(found)
+    if len(found) == 1:
+        return f"{severity}: {found[0][0]}: {found[0][1].sentence}"
+    names = ", ".join(tickers[:_NAMES_SHOWN]) + ("…" if len(tickers) > _NAMES_SHOWN else "")
+    return f"{severity}: {kind} in {len(tickers):,} of {many(total, 'ticker')} ({names})"
+
+
+def join_reports(sessions: Mapping[str, Sessions]) -> Reports:
+    """Return the data-quality reports of several tickers as one.
 
     Parameters
     ----------
-    counts : dict of int64 arrays, shape (sessions,)
-    labels : datetime64[D] array
-    pointers : int64 array, shape (sessions + 1,)
-        Into ``time``, the observations' seconds since the open.
-    lengths : int64 array
-        Seconds from open to close.
-    bar_seconds : int
+    sessions : mapping of str to Sessions
+        As ``load_sessions`` returns it for a list of tickers.
+
+    Returns
+    -------
+    Reports
+        A DataFrame by ticker and session; its ``summary`` says in a few lines what is wrong in how many tickers.
+
+    Examples
+    --------
+    >>> from orbresearch import synthetic_sessions
+    >>> print(join_reports({"A": synthetic_sessions(2, ticker="A"), "B": synthetic_sessions(2, ticker="B")}).summary)
+    nothing to remark about 2 tickers
     """
-    table = pd.DataFrame(counts, index=pd.DatetimeIndex(labels.astype("datetime64[ns]"), name="session"))
-    table["observations"] = np.diff(pointers)
-    time = time.astype(np.int64)
-    table["first"], table["last"] = time[pointers[:-1]], time[pointers[1:] - 1]
-    table["early_end"] = lengths - table["last"].to_numpy()
-    gap = np.diff(time, prepend=time[:1])
-    gap[pointers[:-1]] = 0
-    least = max(60, bar_seconds)
-    table["gaps"] = np.add.reduceat((gap > least).astype(np.int64), pointers[:-1])
-    table["longest_gap"] = np.maximum.reduceat(gap, pointers[:-1])
-    return table
-
-
-def judge(table: Any, facts: dict[str, Any]) -> Quality:
-    """Return the report: the table with its findings.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As :func:`tabulate` returns it.
-    facts : dict
-        What concerns the file as a whole: see ``observations.observe`` and ``dataset.build``.
-    """
-    report = Quality(table)
-    found = [*_about_the_file(facts), *_about_its_stamps(facts), *_about_the_rows(table, facts)]
-    report.findings = sorted(found, key=lambda finding: SEVERITIES.index(finding[0]))
-    return report
-
-
-def _about_the_file(facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    closed, elsewhere = facts["no_session_daytime"], facts["no_session"] - facts["no_session_daytime"]
-    if closed:
-        severe = closed > facts["rows"] / 50
-        yield (
-            "severe" if severe else "notable",
-            f"{_many(closed, 'row')} in trading hours of {_many(facts['no_session_days'], 'day')} on which "
-            f"{facts['calendar']} is closed, dropped" + (": the market's own file has none" if severe else ""),
-        )
-    if facts["zero_prices"]:
-        yield "severe", f"{_many(facts['zero_prices'], 'zero price')}, dropped (each would have triggered a short)"
-    if facts["descending"]:
-        yield "notable", "the file is in descending order; it was reversed"
-    if facts["unordered"]:
-        yield "notable", f"time jumps back {_many(facts['unordered'], 'time')} in the file; rows were sorted by time"
-    if facts["missing"]:
-        shown = ", ".join(facts["missing"][:5]) + (" …" if len(facts["missing"]) > 5 else "")
-        yield "notable", f"no observation in {_many(len(facts['missing']), 'session')} of the calendar: {shown}"
-    if facts["after_half_day"]:
-        days = _many(facts["half_days"], "half-day")
-        yield "notable", f"{_many(facts['after_half_day'], 'row')} after the early close of {days}, dropped"
-    if elsewhere:
-        yield "note", f"{_many(elsewhere, 'row')} on days without a session, dropped"
-    if facts["before_open"]:
-        yield "note", f"{_many(facts['before_open'], 'row')} before the open, dropped (extended hours)"
-    if facts["after_close"] > facts["after_half_day"]:
-        late = facts["after_close"] - facts["after_half_day"]
-        yield "note", f"{_many(late, 'row')} after the regular close, dropped (extended hours)"
-
-
-def _about_its_stamps(facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    if facts["stamp_warning"]:
-        yield "severe", str(facts["stamp_warning"])
-    if facts["stamp"] == "end":
-        yield "note", f"bars are stamped at their end; stamps were moved back by {facts['bar_seconds']} s"
-    if facts["closes_apart"] > 1:
-        sentence = f"closes of bars {facts['closes_apart']} s apart are read as single prices: "
-        yield "severe", sentence + "where a bar is stamped at its start, its close shows before it was known"
-
-
-def _about_the_rows(table: Any, facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    total = {name: int(table[name].sum()) for name in table.columns}
-    share = total["inconsistent"] / max(1, total["rows"])
-    if share:
-        yield (
-            "severe" if share > 0.01 else "notable",
-            f"{_many(total['inconsistent'], 'bar')} ({share:.1%}) whose high or low is not the extreme of the four"
-            + ("; the file does not look like the market's own" if share > 0.01 else ""),
-        )
-    sentences = {
-        "dropped": "{} in sessions without a usable price, dropped",
-        "reordered": "{} out of order within a session",
-        "no_volume": "{} without a usable volume, counted as 0",
-        "rounded": f"{{}} with a price rounded to whole increments of {facts['increment']}",
-    }
-    for name, sentence in sentences.items():
-        if total[name]:
-            yield "notable", sentence.format(_many(total[name], "row"))
-    if total["broken"]:
-        yield "notable", f"{_many(total['broken'], 'bar')} with a bad value, read as the close"
-    if total["overruled"]:
-        many = facts["bar_seconds"] and total["overruled"] > total["rows"] / 50
-        yield (
-            "severe" if many else "note",
-            f"{_many(total['overruled'], 'row')} overruled by a later row of the same second or bar",
-        )
-    yield from _about_the_times(table, facts)
-
-
-def _about_the_times(table: Any, facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for name, what, side in (("first", "begin", "late"), ("early_end", "end", "early")):
-        hours = int(np.rint(table[name].median() / 3600))
-        if hours and (np.abs(table[name] - 3600 * hours) <= 300).mean() > 0.8:
-            yield "severe", f"sessions {what} {_many(hours, 'hour')} {side}: this looks like a wrong time zone"
-    late, latest = int((table["first"] > facts["late_after"]).sum()), int(table["first"].max())
-    if late:
-        severity = "notable" if latest > 300 else "note"
-        begins = "begins" if late == 1 else "begin"
-        yield severity, f"{_many(late, 'session')} {begins} late, the latest {latest} s after the open"
-    early = int((table["early_end"] > max(120, 2 * facts["bar_seconds"])).sum())
-    if early:
-        yield "notable", f"{_many(early, 'session')} without prices in the last two minutes"
-    at_close = int((table["early_end"] == 0).sum()) if facts["bar_seconds"] else 0
-    if at_close:
-        yield "note", f"{_many(at_close, 'bar')} at the close: only the open counts, as the print at the close"
-    gaps = int(table["gaps"].sum())
-    if gaps:
-        day, longest = table["longest_gap"].idxmax(), int(table["longest_gap"].max())
-        least = "a minute" if facts["bar_seconds"] <= 60 else "a bar"
-        yield "note", f"{_many(gaps, 'gap')} of more than {least}, the longest {longest} s on {day:%Y-%m-%d}"
-
-
-def _many(count: int, thing: str) -> str:
-    """Return "1 row", "2 rows"."""
-    return f"{count:,} {thing}" + ("" if count == 1 else "s")
+    tables = {ticker: pd.DataFrame(item.quality) for ticker, item in sessions.items()}
+    joined = Reports(pd.concat(tables, names=["ticker"]) if tables else None)
+    joined.findings_of = {ticker: item.quality.findings for ticker, item in sessions.items()}
+    return joined

@@ -3,7 +3,8 @@
 The folder of a ticker is named by the ticker and the fingerprint of source, options and content. The manifest is
 written last and names every session with the hash of its observations: a folder without one is unfinished, a session
 file that is missing or altered is noticed and made again from the source. Every file appears whole or not at all.
-Where the source has volumes, they are a column more and part of the hash. What somebody has joined is not kept.
+Where the source has volumes, they are a column more and part of the hash. What somebody has joined, or declared to be
+split, is not kept.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def load_cached(
         return None
     pointers, columns = read
     volume = columns.pop("volume", None)
-    plain = {name: found[name] for name in _PLAIN} | {"quality": _read_quality(found["findings"], chosen)}
+    plain = {name: found[name] for name in _PLAIN} | {"quality": _read_quality(found["facts"], chosen)}
     return Sessions(schedule=kept, pointers=pointers, columns=columns, volume=volume, **plain).between(start, end)
 
 
@@ -139,7 +140,7 @@ def _hash(columns: dict[str, Any]) -> str:
 
 def _manifest(sessions: Sessions, hashes: list[str]) -> dict[str, Any]:
     schedule, quality = sessions.schedule, sessions.quality
-    rows = quality.to_dict("records")
+    rows = quality.drop(columns="split", errors="ignore").to_dict("records")  # declared, not read
     sizes = np.diff(sessions.pointers).tolist()
     facts = zip(schedule.opens.tolist(), schedule.closes.tolist(), sizes, hashes, rows, strict=True)
     names = ("open", "close", "observations", "hash", "quality")
@@ -150,7 +151,7 @@ def _manifest(sessions: Sessions, hashes: list[str]) -> dict[str, Any]:
         "calendar": schedule.calendar,
         "timezone": schedule.timezone,
         "columns": [*OBSERVATIONS] if sessions.volume is None else [*_KINDS],
-        "findings": quality.findings,
+        "facts": quality.facts,
         "sessions": dict(zip(map(str, schedule.labels), entries, strict=True)),
     }
 
@@ -165,13 +166,11 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
     return found if found.get("version") == CACHE_VERSION else None
 
 
-def _read_quality(findings: list[list[str]], chosen: dict[str, Any]) -> Quality:
+def _read_quality(facts: dict[str, Any], chosen: dict[str, Any]) -> Quality:
     import pandas as pd
 
     index = pd.DatetimeIndex(np.array(list(chosen), "datetime64[ns]"), name="session")
-    quality = Quality(pd.DataFrame([entry["quality"] for entry in chosen.values()], index=index))
-    quality.findings = [(severity, sentence) for severity, sentence in findings]
-    return quality
+    return Quality(pd.DataFrame([entry["quality"] for entry in chosen.values()], index=index), facts)
 
 
 def _read_sessions(entries: dict[Path, dict[str, Any]], names: list[str]) -> tuple[Any, dict[str, Any]] | None:
