@@ -40,6 +40,8 @@ class Input:
     source : str
     untradable : dict of str
         Session date -> why it is not in T.
+    splits : float64 array, shape (len(series),), or None
+        As ``Sessions.splits``. No number depends on them but those of the days.
     """
 
     ticker: str
@@ -48,6 +50,7 @@ class Input:
     days: Any
     source: str = ""
     untradable: dict[str, str] = field(default_factory=dict, repr=False)
+    splits: Any = field(default=None, repr=False)
 
     @cached_property
     def entries(self) -> tuple[Any, Any, Any]:
@@ -87,7 +90,8 @@ def make_input(sessions: Sessions, duration: int, grid: Points, rules: Rules) ->
         series = next((item.series for item in known.values() if item.series.hash == found.series.hash), found.series)
         while len(known) >= _INPUTS_KEPT:
             del known[next(iter(known))]
-        known[key] = Input(sessions.ticker, duration, series, found.table, sessions.source, found.untradable)
+        made = sessions.ticker, duration, series, found.table, sessions.source, found.untradable
+        known[key] = Input(*made, sessions.splits)
     check_input(known[key], grid, rules)
     return known[key]
 

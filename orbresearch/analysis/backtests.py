@@ -16,6 +16,7 @@ from orbresearch.plan import Chunk, make_plan
 from orbresearch.rules import NANOS, Rules, find_costs
 from orbresearch.schema import EXIT_REASONS, TRADE
 from orbresearch.sessions.dataset import Sessions
+from orbresearch.sessions.splits import shares_held
 
 if TYPE_CHECKING:
     from orbresearch.analysis.pictures import Picture
@@ -40,6 +41,8 @@ class Backtest:
         Price at which the first session began, dollars.
     title : str
         Ticker, dates and costs, for pictures.
+    shares : Series
+        How many shares one bought in the first session has become by session date: 1.0 before any declared split.
     """
 
     trades: Any
@@ -48,6 +51,12 @@ class Backtest:
     prices: Any
     first_price: float
     title: str
+    shares: Any
+
+    @property
+    def price_change(self) -> Any:
+        """What one share bought at the first open has gained by the close of each session, dollars."""
+        return self.prices * self.shares - self.first_price
 
     def __repr__(self) -> str:
         title = ", ".join(self.title.splitlines())
@@ -151,7 +160,9 @@ def backtest_of(run_id: str, item: Input, grid: Points, rules: Rules, chunk: Chu
     last = item.series.columns["price"][item.days["last_tick"]].astype(np.float64) * dollars
     prices, first = type(daily)(last, index=dates, name="price"), float(item.days["first_price"][0]) * dollars
     title = _title(item, rules, row)
-    return Backtest(trades.drop(columns="units"), row, (daily / unit).rename("profit"), prices, first, title)
+    held = shares_held(item.splits, len(item.series))[item.days["session"]]
+    shares = type(daily)(held / held[0], index=dates, name="shares")
+    return Backtest(trades.drop(columns="units"), row, (daily / unit).rename("profit"), prices, first, title, shares)
 
 
 def _title(item: Input, rules: Rules, row: Any) -> str:

@@ -58,7 +58,7 @@ def equity(backtest: Backtest) -> Picture:
     """
     _load()
     strategy = backtest.daily.cumsum().rename("profit")
-    hold = (backtest.prices - backtest.first_price).rename("profit")
+    hold = backtest.price_change.rename("profit")
     drawdown = (strategy - strategy.cummax().clip(lower=0)).rename("drawdown")
     shared = {"responsive": True, "grid": True, "xlabel": "", "fontsize": {"title": "10pt"}}
     above = {**shared, "height": 380, "ylabel": "since the first open, $ per share", "title": backtest.title}

@@ -22,6 +22,7 @@ from orbresearch.rules import NANOS, Rules
 from orbresearch.schema import RESULTS_VERSION
 from orbresearch.sessions.dataset import Sessions
 from orbresearch.sessions.series import Series
+from orbresearch.sessions.splits import listed_splits
 
 if TYPE_CHECKING:
     from orbresearch.store.connection import Store
@@ -163,6 +164,7 @@ def run_record(plan: Plan, sessions: Mapping[str, Sessions], keep: Keep, version
             "series": item.series.hash,
             "increment": item.increment_nanos / NANOS,
             "joined": _joined(item, plan.rules),
+            "splits": listed_splits(item),
         }
         for ticker, item in sessions.items()
     ]

@@ -15,6 +15,7 @@ from orbresearch.lab.progress import in_notebook, tell
 from orbresearch.plan import Chunk, parse_backtest_id
 from orbresearch.rules import Rules
 from orbresearch.schema import PARAMETERS
+from orbresearch.sessions.splits import apply_splits, read_splits
 from orbresearch.settings import read_settings
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ def recompute(backtest_id: str) -> Backtest:
         import pandas as pd
 
         sessions = sessions.join(pd.DataFrame(source["joined"], index=sessions.dates, dtype=float))
+    if source.get("splits"):
+        sessions = apply_splits(sessions, read_splits(source["splits"]))
     days = find_days(sessions, duration, rules)
-    item = Input(source["ticker"], duration, days.series, days.table, sessions.source)
+    item = Input(source["ticker"], duration, days.series, days.table, sessions.source, splits=sessions.splits)
     return backtest_of(run_id, item, grid, rules, Chunk(index, 1, 0, point))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from orbresearch.errors import BadInput
 from orbresearch.rules import NANOS
+from orbresearch.sessions.splits import shares_held
 
 if TYPE_CHECKING:
     from orbresearch.sessions.dataset import Sessions
@@ -36,7 +37,8 @@ _RESERVED = (*SESSION_FEATURES, *RANGE_FEATURES, "dollars", "percent", "R", "ses
 def session_features(sessions: Sessions) -> Any:
     """Return one row per session, by date; prices and distances in dollars, NaN without the history needed.
 
-    Sums are of whole increments and divided once, so that a number depends on nothing but the sessions it names.
+    Sums are of whole increments and divided once, so that a number depends on nothing but the sessions it names. Where
+    a split lies between those, their prices are first divided by it: a number is in dollars of its own session's share.
 
     Returns
     -------
@@ -63,8 +65,8 @@ def range_features(sessions: Sessions, duration: int) -> Any:
     DataFrame
         Of the opening range also ``range`` (high - low, dollars) and the same as ``width``; ``count_trades``;
         ``avg_vol`` (implied volatility); ``range_volume`` (shares); ``relative_volume``: range_volume as a multiple of
-        its mean over the 14 sessions before that have an opening range. All are NaN for a session that is not tradable
-        (nothing in the window or nothing after it).
+        its mean over the 14 sessions before that have an opening range, in shares of this session. All are NaN for a
+        session that is not tradable (nothing in the window or nothing after it).
 
     Notes
     -----
@@ -125,14 +127,23 @@ def _session_columns(sessions: Sessions) -> dict[str, Any]:
     columns = {"open": opening, "high": high, "low": low, "close": close}
     columns = {name: _dollars(column, nanos) for name, column in columns.items()}
     columns |= {name: np.full(len(sessions), np.nan) for name in ("gap", "atr", "stretch")}
-    columns["gap"][1:] = _dollars(opening[1:] - close[:-1], nanos)
-    true_range = np.maximum(high[1:], close[:-1]) - np.minimum(low[1:], close[:-1])
-    columns["atr"][ATR_SESSIONS + 1 :] = _dollars(_sums_before(true_range, ATR_SESSIONS), nanos, ATR_SESSIONS)
-    nearer = _sums_before(np.minimum(opening - low, high - opening), STRETCH_SESSIONS)
-    columns["stretch"][STRETCH_SESSIONS:] = _dollars(nearer, nanos, STRETCH_SESSIONS)
+    _fill_history(columns, (opening, high, low, close), nanos, sessions.splits)
     columns["weekday"] = np.asarray(sessions.dates.day_of_week)
     columns["observations"] = np.diff(sessions.pointers)
     return columns
+
+
+def _fill_history(columns: dict[str, Any], prices: tuple[Any, ...], nanos: int, splits: Any) -> None:
+    """Fill ``gap``, ``atr`` and ``stretch`` from (open, high, low, close), increments of each session's own dollars."""
+    opening, high, low, close = prices
+    before = close[:-1] if splits is None else _divide(close[:-1], splits[1:])
+    columns["gap"][1:] = _dollars(opening[1:] - before, nanos)
+    true_range = np.maximum(high[1:], before) - np.minimum(low[1:], before)
+    shares = shares_held(splits, len(opening))
+    ranges = _sums_before(true_range, ATR_SESSIONS, shares[1:])
+    columns["atr"][ATR_SESSIONS + 1 :] = _dollars(ranges, nanos, ATR_SESSIONS)
+    nearer = _sums_before(np.minimum(opening - low, high - opening), STRETCH_SESSIONS, shares)
+    columns["stretch"][STRETCH_SESSIONS:] = _dollars(nearer, nanos, STRETCH_SESSIONS)
 
 
 def _range_columns(sessions: Sessions, duration: int) -> dict[str, Any]:
@@ -148,7 +159,8 @@ def _range_columns(sessions: Sessions, duration: int) -> dict[str, Any]:
     if sessions.volume is not None:
         volume = np.array([_volume_before(sessions, i, duration) for i in at], np.float64)
         columns["range_volume"][at] = volume
-        sums = _sums_before(volume, VOLUME_SESSIONS)
+        shares = 1 / shares_held(sessions.splits, len(sessions))[at]  # a volume of old shares is more of the new ones
+        sums = _sums_before(volume, VOLUME_SESSIONS, shares)
         relative = volume[VOLUME_SESSIONS:] * VOLUME_SESSIONS / np.where(sums > 0, sums, np.nan)
         columns["relative_volume"][at[VOLUME_SESSIONS:]] = relative
     return columns
@@ -166,10 +178,30 @@ def _dollars(increments: Any, increment_nanos: int, parts: int = 1) -> Any:
     return increments * increment_nanos / (parts * NANOS)
 
 
-def _sums_before(values: Any, count: int) -> Any:
-    """Return the sum of the ``count`` values before each, from the first value that has so many."""
+def _divide(increments: Any, ratios: Any) -> Any:
+    """Return increments before a split in those after it: whole numbers stay whole numbers where all ratios are 1."""
+    return increments if (ratios == 1).all() else increments / ratios
+
+
+def _sums_before(values: Any, count: int, shares: Any) -> Any:
+    """Return the sum of the ``count`` values before each, from the first value that has so many.
+
+    Parameters
+    ----------
+    values : array, shape (n,)
+    count : int
+    shares : float64 array, shape (n,)
+        How many of a value's shares there are: each value counts as many times its own, divided by those of the sum.
+        Sums of equal ones are not touched: whole increments add up exactly.
+    """
     size = max(0, len(values) - count)
-    return sum(values[i : i + size] for i in range(count))
+    sums = sum(values[i : i + size] for i in range(count))
+    if (shares == shares[:1]).all():
+        return sums
+    now = shares[count:]
+    split = sum(values[i : i + size] * (shares[i : i + size] / now) for i in range(count))
+    equal = np.logical_and.reduce([shares[i : i + size] == now for i in range(count)])
+    return np.where(equal, sums, split)
 
 
 def join_columns(sessions: Sessions, frame: Any) -> dict[str, Any]:

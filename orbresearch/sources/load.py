@@ -18,8 +18,9 @@ from orbresearch.schema import CACHE_VERSION
 from orbresearch.sessions.bars import PATHS
 from orbresearch.sessions.calendar import DEFAULT_CALENDAR, schedule_around
 from orbresearch.sessions.dataset import Sessions, build_sessions
-from orbresearch.sessions.quality import SEVERITIES
+from orbresearch.sessions.quality import Quality
 from orbresearch.sessions.series import content_hash
+from orbresearch.sessions.splits import apply_splits, read_splits
 from orbresearch.settings import read_settings
 from orbresearch.sources.cache import load_cached, save_sessions
 from orbresearch.sources.files import file_hash
@@ -46,6 +47,7 @@ def load_sessions(
     layout: str | None = ...,
     increment: float | None = ...,
     calendar: str = ...,
+    splits: Any = ...,
     cache: bool = ...,
 ) -> Sessions: ...
 @overload
@@ -63,6 +65,7 @@ def load_sessions(
     layout: str | None = ...,
     increment: float | None = ...,
     calendar: str = ...,
+    splits: Any = ...,
     cache: bool = ...,
 ) -> dict[str, Sessions]: ...
 def load_sessions(
@@ -79,6 +82,7 @@ def load_sessions(
     layout: str | None = None,
     increment: float | None = None,
     calendar: str = DEFAULT_CALENDAR,
+    splits: Any = None,
     cache: bool = True,
 ) -> Sessions | dict[str, Sessions]:
     """Load one ticker's sessions, or several tickers' as a mapping.
@@ -116,6 +120,10 @@ def load_sessions(
         Dollars; default: the coarsest of .01, .005, .001, .0005, .0001 that holds every price.
     calendar : str
         Exchange code; only its sessions are kept.
+    splits : DataFrame or iterable of (ticker, date, ratio), optional
+        Splits that the prices are not adjusted for: ``[("NVDA", "2024-06-10", 10)]`` is 10-for-1 on that date's open,
+        .1 a reverse split; other tickers' take no part. Trades stay in the dollars of their day; what looks back over
+        a split (``gap``, ``atr``, ``stretch``, ``relative_volume``, pictures) is in one share's dollars.
     cache : bool
         Whether a file's sessions are kept in ``cached_data/``, so that the next call need not read the file again.
 
@@ -143,8 +151,10 @@ def load_sessions(
     if tickers is not None and (not tickers or not all(isinstance(name, str) and name for name in tickers)):
         raise BadInput("ticker", f"{ticker!r} names none", "give a ticker, or a list of them")
     nanos = None if increment is None else _increment_nanos(increment)
+    declared = read_splits(splits)
     loader = _Loader(source, reading, path, nanos, cache, tickers)
-    found = {name: loader.load(name, start, end) for name in (loader.tickers() if tickers is None else tickers)}
+    names = loader.tickers() if tickers is None else tickers
+    found = {name: apply_splits(loader.load(name, start, end), declared) for name in names}
     for item in found.values():
         item.ready()
     return found[ticker] if isinstance(ticker, str) else found
@@ -211,10 +221,9 @@ class _Loader:
 
 
 def _remark(sessions: Sessions, remarks: Remarks) -> Sessions:
-    """Add to the report what only the files show, worst first as before."""
-    findings = [*sessions.quality.findings, *remarks]
-    sessions.quality.findings = sorted(findings, key=lambda finding: SEVERITIES.index(finding[0]))
-    return sessions
+    """Add to the report what only the files show."""
+    quality = sessions.quality
+    return replace(sessions, quality=Quality(quality, {**(quality.facts or {}), "remarks": remarks})) if remarks else sessions
 
 
 def _increment_nanos(increment: Any) -> int:

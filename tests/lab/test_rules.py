@@ -8,6 +8,7 @@ import pytest
 import orbresearch as orb
 from orbresearch.errors import BadInput
 from orbresearch.lab.display import recompute, under_other_path
+from orbresearch.sessions.splits import apply_splits, read_splits
 from tests.sources import market
 
 pytestmark = [
@@ -80,6 +81,25 @@ def test_a_rule_on_a_joined_column_is_stored_and_recomputed(lab, sessions):
     one = recompute(row.name)
     pd.testing.assert_series_equal(one.stats.drop("backtest_id"), row, check_names=False)
     assert set(one.trades["session"]) <= set(sessions.dates[1::2])
+
+
+def test_a_run_over_splits_is_stored_and_recomputed(lab, sessions):
+    day = str(sessions.schedule.labels[20])
+    split = apply_splits(sessions, read_splits([(sessions.ticker, day, 3)]))
+    rules, grid = orb.Rules(stop_unit="atr"), orb.ParameterGrid([0.3, 0.5], 2, 0, None)
+    run = lab.submit(split, grid, range_duration=300, rules=rules).wait()
+    expected = orb.run_grid(split, grid, 300, rules)
+    pd.testing.assert_frame_equal(run.results(), expected, check_exact=True)
+    other = orb.run_grid(sessions, grid, 300, rules)
+    assert other["backtest_profit"].tolist() != expected["backtest_profit"].tolist()
+    assert run.facts()["inputs"][0]["splits"] == [[sessions.ticker, day, 3.0]]
+    row = expected.set_index("backtest_id").iloc[1]
+    one, now = recompute(row.name), orb.run_backtest(split, 300, 0.5, 2, 0, None, rules)
+    pd.testing.assert_series_equal(one.stats.drop("backtest_id"), row, check_names=False)
+    pd.testing.assert_series_equal(one.price_change, now.price_change, check_exact=True)
+    assert one.shares.tolist()[-1] == 3
+    assert orb.trade_stats(row.name) == now.trade_stats()
+    assert orb.display(row.name).title == now.plot().title
 
 
 def test_backtests_on_bars_without_a_limit_are_shown_under_the_other_path_too(lab):
