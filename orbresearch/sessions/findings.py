@@ -17,6 +17,7 @@ from orbresearch.sessions.surges import HOUR, NEAR_SECONDS, edge_shift, surge_sh
 SEVERITIES = ("severe", "notable", "note")
 
 _HOLE_SECONDS = 1800  # a stretch without observations as long as this is looked at
+_FEW_GAPS = 5  # a session
 _EARLY_ROWS = 10  # of a session with extended hours, of which no first row says where it begins
 
 
@@ -51,7 +52,7 @@ def judge(table: Any, facts: dict[str, Any]) -> list[Finding]:
         What concerns the source as a whole: see ``quality.FACTS``.
     """
     table = {"date": table.index.to_numpy().astype("datetime64[D]")} | {name: table[name].to_numpy() for name in table}
-    total = {name: int(table[name].sum()) for name in ("rows", *_ROWS, "broken", "overruled", "inconsistent", "zero")}
+    total = {name: int(table[name].sum()) for name in ("rows", *_ROWS, *_TOTALS)}
     found = [
         *_about_closed_days(facts),
         *_about_hours(table, facts),
@@ -71,8 +72,9 @@ _ROWS = {
     "dropped": ("{} in sessions without a usable price, dropped", "rows without a usable price"),
     "reordered": ("{} out of order within a session", "rows out of order"),
     "no_volume": ("{} without a usable volume, counted as 0", "rows without a usable volume"),
-    "rounded": ("{} with a price rounded to whole increments of {increment}", "rounded prices"),
 }
+
+_TOTALS = ("rounded", "broken", "overruled", "inconsistent", "zero")
 
 
 def _about_closed_days(facts: dict[str, Any]) -> Iterator[Finding]:
@@ -173,8 +175,11 @@ def _misread(table: Any, facts: dict[str, Any]) -> Iterator[Finding]:
 def _about_rows(total: dict[str, int], facts: dict[str, Any]) -> Iterator[Finding]:
     for name, (sentence, kind) in _ROWS.items():
         if total[name]:
-            said = sentence.format(many(total[name], "row"), increment=facts["increment"])
-            yield Finding("notable", said, kind, total[name])
+            yield Finding("notable", sentence.format(many(total[name], "row")), kind, total[name])
+    if total["rounded"]:
+        severity = "notable" if total["rounded"] > total["rows"] / 1000 else "note"
+        sentence = f"{many(total['rounded'], 'row')} with a price rounded to whole increments of {facts['increment']}"
+        yield Finding(severity, sentence, "rounded prices", total["rounded"])
     if total["broken"]:
         sentence = f"{many(total['broken'], 'bar')} with a bad value, read as the close"
         yield Finding("notable", sentence, "bars with a bad value", total["broken"])
@@ -214,6 +219,7 @@ def _about_times(table: Any, facts: dict[str, Any]) -> Iterator[Finding]:
     early = table["date"][table["early_end"] > max(120, 2 * facts["bar_seconds"])]
     if len(early):
         sentence = f"{many(len(early), 'session')} without prices in the last two minutes: {_some(early)}"
+        sentence += f"; the earliest ends {table['early_end'].max()} s before the close"
         yield Finding("notable", sentence, "sessions that end early", len(early))
     at_close = int((table["early_end"] == 0).sum()) if facts["bar_seconds"] else 0
     if at_close:
@@ -223,11 +229,12 @@ def _about_times(table: Any, facts: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _about_gaps(table: Any, facts: dict[str, Any]) -> Iterator[Finding]:
-    """Say how often observations are missing: a hole is far longer than what the ticker's sessions usually show."""
+    """Say how often observations are missing: a hole is far longer than the other gaps, or there are hardly others."""
     gaps, longest = int(table["gaps"].sum()), table["longest_gap"]
     if not gaps:
         return
-    holes = table["date"][(longest >= _HOLE_SECONDS) & (longest > 5 * np.median(longest))]
+    alone = (longest > 5 * np.median(longest)) | (table["gaps"] <= _FEW_GAPS)
+    holes = table["date"][(longest >= _HOLE_SECONDS) & alone]
     least = "a minute" if facts["bar_seconds"] <= 60 else "a bar"
     sentence = f"{many(gaps, 'gap')} of more than {least}, the longest {longest.max()} s"
     sentence += f" on {table['date'][longest.argmax()]}"

@@ -161,7 +161,9 @@ def test_the_hole_of_an_otherwise_whole_file_is_named(market_data):
 def test_the_options_file_is_said_to_cover_a_part_of_its_days(market_data):
     columns = {"price": "underlying"}
     found = load_sessions(market_data / f"{GREEKS}.parquet", "SPY", columns=columns, cache=False).quality
-    assert SHIFTED not in [finding.kind for finding in found.findings]
+    assert found.severe == []
+    assert "2025-07-08, 2025-07-09; the earliest ends 13493 s before the close" in found.summary
+    assert "the longest 9185 s on 2025-07-08; holes of half an hour and more: 2025-07-08" in found.summary
 
 
 def test_a_stretch_of_a_real_file_reports_on_itself(market_data):

@@ -166,7 +166,10 @@ def test_a_source_without_volumes_has_none():
 @pytest.mark.parametrize("frame", [BARS, PRICES], ids=["bars", "prices"])
 def test_volumes_change_no_tick_no_range_and_no_id(frame):
     found, bare = load_sessions(frame, "TEST"), load_sessions(frame.drop(columns="volume"), "TEST")
-    market.same(replace(found, volume=None), bare)
+    market.same(replace(found, volume=None, quality=bare.quality), bare)
+    surgeless = [pd.DataFrame(one.quality).drop(columns="surge") for one in (found, bare)]  # measured by volume
+    pd.testing.assert_frame_equal(*surgeless)
+    assert found.quality.findings == bare.quality.findings
     assert found.series.hash == bare.series.hash
     plans = [make_plan({"TEST": one}, GRID, 300) for one in (found, bare)]
     assert plans[0].run_id == plans[1].run_id
