@@ -109,19 +109,24 @@ def tabulate(counts: dict[str, Any], labels: Any, pointers: Any, columns: dict[s
     lengths : int64 array
         Seconds from open to close.
     """
-    table = pd.DataFrame(counts, index=pd.DatetimeIndex(labels.astype("datetime64[ns]"), name="session"))
     starts, ends, price = pointers[:-1], pointers[1:] - 1, columns["price"]
-    table["open"], table["high"] = price[starts], np.maximum.reduceat(price, starts)
-    table["low"], table["close"] = np.minimum.reduceat(price, starts), price[ends]
-    table["observations"] = np.diff(pointers)
     time = columns["time"].astype(np.int64)
-    table["first"], table["last"] = time[starts], time[ends]
-    table["early_end"] = lengths - table["last"].to_numpy()
     gap = np.diff(time, prepend=time[:1])
     gap[starts] = 0
-    table["gaps"] = np.add.reduceat((gap > columns["least_gap"]).astype(np.int64), starts)
-    table["longest_gap"] = np.maximum.reduceat(gap, starts)
-    return table
+    found = {
+        "open": price[starts],
+        "high": np.maximum.reduceat(price, starts),
+        "low": np.minimum.reduceat(price, starts),
+        "close": price[ends],
+        "observations": np.diff(pointers),
+        "first": time[starts],
+        "last": time[ends],
+        "early_end": lengths - time[ends],
+        "gaps": np.add.reduceat((gap > columns["least_gap"]).astype(np.int64), starts),
+        "longest_gap": np.maximum.reduceat(gap, starts),
+    }
+    index = pd.DatetimeIndex(labels.astype("datetime64[ns]"), name="session")
+    return pd.DataFrame(counts | found, index=index)
 
 
 def declare_splits(report: Quality, splits: Any) -> Quality:

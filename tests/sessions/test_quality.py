@@ -1,6 +1,7 @@
 """The data-quality report: made of table and facts whenever it is asked for, over time, apart and over tickers."""
 
 import json
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -216,6 +217,13 @@ def test_findings_come_worst_first():
     found = [finding.severity for finding in load_sessions(frame.iloc[::-1], "TEST").quality.findings]
     assert found == sorted(found, key=SEVERITIES.index)
     assert found[:2] == ["severe", "severe"]
+
+
+def test_a_report_survives_pickling():
+    report = load_sessions(spoiled(price={5: 0.0}), "TEST").quality
+    again = pickle.loads(pickle.dumps(report))
+    assert again.facts == report.facts
+    assert again.summary == report.summary
 
 
 def test_a_part_of_a_report_is_a_plain_table():
