@@ -93,11 +93,10 @@ def _about_closed_days(facts: dict[str, Any]) -> Iterator[Finding]:
 def _about_prices(total: dict[str, int], facts: dict[str, Any]) -> Iterator[Finding]:
     zeros, outside = total["zero"] + facts["zero_outside"], facts["zero_outside"]
     if zeros:
-        where = "" if not outside else ", all outside the sessions" if not total["zero"] else f", {outside:,} outside"
-        where += " the sessions" if outside and total["zero"] else ""
-        harm = " (each would have triggered a short)" if total["zero"] else ""
+        inside = f"{total['zero']:,} of them inside sessions, where each" if outside else "each"
+        where = f" ({inside} would have triggered a short)" if total["zero"] else ", all outside the sessions"
         severity = "severe" if total["zero"] else "notable"
-        yield Finding(severity, f"{many(zeros, 'zero price')}, dropped{where}{harm}", "zero prices", zeros)
+        yield Finding(severity, f"{many(zeros, 'zero price')}, dropped{where}", "zero prices", zeros)
     odd, share = total["inconsistent"], total["inconsistent"] / max(1, total["rows"])
     if odd:
         severe = share > 0.01
