@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from orbresearch.plan import make_plan
     from orbresearch.rules import Rules
     from orbresearch.sessions.dataset import Sessions, compress_time_series
+    from orbresearch.sessions.quality import quality_of
     from orbresearch.sessions.ranges import organize_opening_range_data
     from orbresearch.sources.load import load_sessions
     from orbresearch.sources.synthetic import synthetic_sessions
+    from orbresearch.sources.warehouse.warehouse import Warehouse
 
 _HOMES = {
     "Backtest": "analysis.backtests",
@@ -50,6 +52,7 @@ _HOMES = {
     "Rules": "rules",
     "Run": "lab.run",
     "Sessions": "sessions.dataset",
+    "Warehouse": "sources.warehouse.warehouse",
     "compress_time_series": "sessions.dataset",
     "display": "lab.display",
     "frange": "grid",
@@ -58,6 +61,7 @@ _HOMES = {
     "open_run": "lab.archive",
     "make_plan": "plan",
     "organize_opening_range_data": "sessions.ranges",
+    "quality_of": "sessions.quality",
     "results": "lab.results",
     "results_pages": "lab.results",
     "run_backtest": "analysis.backtests",
@@ -79,6 +83,7 @@ __all__ = [
     "Rules",
     "Run",
     "Sessions",
+    "Warehouse",
     "compress_time_series",
     "display",
     "frange",
@@ -87,6 +92,7 @@ __all__ = [
     "make_plan",
     "open_run",
     "organize_opening_range_data",
+    "quality_of",
     "results",
     "results_pages",
     "run_backtest",

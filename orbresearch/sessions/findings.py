@@ -63,6 +63,7 @@ def judge(table: Any, facts: dict[str, Any]) -> list[Finding]:
         *_about_rows(total, facts),
         *_about_times(table, facts),
         *_about_splits(table, facts),
+        *(Finding(severity, sentence, sentence) for severity, sentence in facts.get("remarks", [])),
     ]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 

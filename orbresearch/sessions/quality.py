@@ -42,6 +42,7 @@ FACTS = (
     "late_after",  # seconds after the open from which on a session begins late
     "session_seconds",  # length of the longest session of the calendar around: shorter ones are half-days
     "missing",  # dates of sessions without any observation between those that have some
+    "remarks",  # optional: (severity, sentence) of what only the source's own files show
 )
 
 _NAMES_SHOWN = 5
@@ -202,7 +203,7 @@ def _line(severity: str, kind: str, found: list[tuple[str, Finding]], total: int
     return f"{severity}: {kind} in {len(tickers):,} of {many(total, 'ticker')} ({names})"
 
 
-def join_reports(sessions: Mapping[str, Sessions]) -> Reports:
+def quality_of(sessions: Mapping[str, Sessions]) -> Reports:
     """Return the data-quality reports of several tickers as one.
 
     Parameters
@@ -218,7 +219,7 @@ def join_reports(sessions: Mapping[str, Sessions]) -> Reports:
     Examples
     --------
     >>> from orbresearch import synthetic_sessions
-    >>> print(join_reports({"A": synthetic_sessions(2, ticker="A"), "B": synthetic_sessions(2, ticker="B")}).summary)
+    >>> print(quality_of({"A": synthetic_sessions(2, ticker="A"), "B": synthetic_sessions(2, ticker="B")}).summary)
     nothing to remark about 2 tickers
     """
     tables = {ticker: pd.DataFrame(item.quality) for ticker, item in sessions.items()}

@@ -223,7 +223,11 @@ class _Loader:
 def _remark(sessions: Sessions, remarks: Remarks) -> Sessions:
     """Add to the report what only the files show."""
     quality = sessions.quality
-    return replace(sessions, quality=Quality(quality, {**(quality.facts or {}), "remarks": remarks})) if remarks else sessions
+    return (
+        replace(sessions, quality=Quality(quality, {**(quality.facts or {}), "remarks": remarks}))
+        if remarks
+        else sessions
+    )
 
 
 def _increment_nanos(increment: Any) -> int:

@@ -10,7 +10,7 @@ import pytest
 from orbresearch import load_sessions, synthetic_sessions
 from orbresearch.sessions.findings import SEVERITIES
 from orbresearch.sessions.jumps import RATIOS, name_ratio
-from orbresearch.sessions.quality import FACTS, join_reports, unite
+from orbresearch.sessions.quality import FACTS, quality_of, unite
 from tests.sources import market
 
 MONTHS = tuple(f"{day:%Y-%m-%d}" for day in market.CALENDAR.sessions_in_range("2024-02-26", "2024-03-22"))
@@ -239,7 +239,7 @@ def test_reports_of_many_tickers_are_one_table_and_few_lines():
     zero = {row: load_sessions(spoiled(price={5: 0.0, row: 0.0}), "TEST") for row in (5, 6, 7)}
     loaded = {f"T{i:03d}": clean for i in range(500)} | {"A": zero[5], "B": zero[6], "C": zero[7]}
     loaded["D"] = load_sessions(BARS.iloc[::-1], "TEST")
-    found = join_reports(loaded)
+    found = quality_of(loaded)
     assert found.index.names == ["ticker", "session"]
     assert len(found) == 504 * len(MONTHS)
     lines = found.summary.splitlines()
@@ -254,9 +254,9 @@ def test_reports_of_many_tickers_are_one_table_and_few_lines():
 
 def test_more_tickers_than_a_line_holds_are_not_all_named():
     loaded = dict.fromkeys("ABCDEFG", load_sessions(BARS.iloc[::-1], "TEST"))
-    assert "notable: descending order in 7 of 7 tickers (A, B, C, D, E…)" in join_reports(loaded).summary
+    assert "notable: descending order in 7 of 7 tickers (A, B, C, D, E…)" in quality_of(loaded).summary
 
 
 def test_a_report_on_nothing_remarks_nothing():
-    assert join_reports({}).summary == "nothing to remark about 0 tickers"
-    assert join_reports({"S": synthetic_sessions(3)}).summary == "nothing to remark about 1 ticker"
+    assert quality_of({}).summary == "nothing to remark about 0 tickers"
+    assert quality_of({"S": synthetic_sessions(3)}).summary == "nothing to remark about 1 ticker"

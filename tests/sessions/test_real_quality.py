@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orbresearch import load_sessions
-from orbresearch.sessions.quality import join_reports
+from orbresearch.sessions.quality import quality_of
 from tests.sessions.test_real_data import (
     EQKER,
     FAKE,
@@ -88,7 +88,7 @@ def test_a_file_whose_stamps_are_misread_is_said_to_be(name, ticker, bar, stamp,
 def test_no_ticker_of_a_file_is_said_to_be_shifted_or_split(name, market_data):
     path = market_data / f"{name}.parquet"
     tickers = sorted(set(pq.read_table(path, columns=["ticker"])["ticker"].to_pylist()))
-    found = join_reports(load_sessions(path, tickers, bar=60, cache=False))
+    found = quality_of(load_sessions(path, tickers, bar=60, cache=False))
     assert "severe" not in found.summary
     assert len(found.summary.splitlines()) < 12
 
@@ -97,7 +97,7 @@ def test_no_ticker_of_a_file_is_said_to_be_shifted_or_split(name, market_data):
 def test_of_530_tickers_one_was_split(market_data):
     path = market_data / f"{IMPERIAL}.parquet"
     tickers = sorted(set(pq.read_table(path, columns=["ticker"])["ticker"].to_pylist()))
-    found = join_reports(load_sessions(path, tickers, bar=60, cache=False)).summary.splitlines()
+    found = quality_of(load_sessions(path, tickers, bar=60, cache=False)).summary.splitlines()
     assert [line.split(":")[:2] for line in found if line.startswith("severe")] == [["severe", f" {REVERSED}"]]
     assert "notable: sessions missing in 530 of 530 tickers" in "\n".join(found)
     assert len(found) < 12

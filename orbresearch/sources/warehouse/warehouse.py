@@ -59,8 +59,7 @@ class Warehouse:
 
     Examples
     --------
-    >>> warehouse = Warehouse()  # doctest: +SKIP
-    >>> warehouse.query("SELECT MAX(date) FROM stocks.daily_underlying WHERE ticker = :t", {"t": "SPY"})  # doctest: +SKIP
+    >>> Warehouse().query("SELECT MAX(date) FROM stocks.daily_underlying WHERE ticker = :t", {"t": "SPY"})  # doctest: +SKIP
     """
 
     def __init__(
@@ -81,7 +80,8 @@ class Warehouse:
         if unknown:
             known = ", ".join(dict.fromkeys((*GREEKS, *CLOSES)))
             raise BadInput("columns", f"{unknown[0]!r} is no column of a warehouse", f"known are {known}")
-        self._lock, self._engine, self._layouts = threading.Lock(), None, dict[str, Layout]()
+        self._lock, self._layouts = threading.Lock(), dict[str, Layout]()
+        self._engine: sa.Engine | None = None
 
     def __repr__(self) -> str:
         return f"Warehouse({self.where})"
@@ -191,11 +191,13 @@ class Warehouse:
             for opened, closed in zip(schedule.opens, schedule.closes, strict=True)
         ]
         began = time.monotonic()
+
+        def read(connection: sa.Connection, layout: Layout, window: tuple[int, int, int]) -> pd.DataFrame:
+            return read_ranges(connection, layout, names, window)
+
         found = [
             one.rename_axis("ticker").reset_index().assign(session=pd.Timestamp(label))
-            for label, one in zip(
-                schedule.labels, self.each(windows, lambda *at: read_ranges(*at[:2], names, at[2])), strict=True
-            )
+            for label, one in zip(schedule.labels, self.each(windows, read), strict=True)
         ]
         frame = pd.concat(found, ignore_index=True)[list(COLUMNS)] if found else pd.DataFrame(columns=list(COLUMNS))
         log.info("Returned %d rows of data in %.2f seconds.", len(frame), time.monotonic() - began)
