@@ -16,7 +16,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 from orbresearch.errors import Corrupt
 from orbresearch.keep import order_of, read_keep
 from orbresearch.sql.failures import is_duplicate, reason_of
-from orbresearch.store.bulk import LoadRefused, insert_mysql, insert_sqlite, load_mysql
+from orbresearch.sql.loading import LoadRefused
+from orbresearch.store.bulk import insert_mysql, insert_sqlite, load_mysql
 from orbresearch.store.connection import Store, reading, utc_now, writing
 from orbresearch.store.keeping import add_summaries, keep_best, lock_runs
 from orbresearch.store.literals import check_batch, in_key_order

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from orbresearch import schema
 from orbresearch.errors import Corrupt, Unreachable
 from orbresearch.settings import StoreSettings
+from orbresearch.sql import loading as sql_loading
 from orbresearch.sql import loadlocal
 from orbresearch.store import bulk
 from orbresearch.store.connection import Store, close_store, open_store, reading
@@ -85,14 +86,14 @@ def test_rows_are_inserted_where_the_server_refuses_and_it_is_said_once(
 
 @pytest.mark.parametrize("code", [1047, 1148, 1235, 2068, 3948, 4166])
 def test_every_known_refusal_leads_to_inserts(loading: Store, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    execute = bulk._execute
+    execute = sql_loading.execute
 
     def refuse(connection: object, statement: str, what: str) -> int:
         if statement.startswith("LOAD"):
             raise OperationalError("LOAD", None, pymysql.err.OperationalError(code, "not here"))
         return execute(connection, statement, what)
 
-    monkeypatch.setattr(bulk, "_execute", refuse)
+    monkeypatch.setattr(sql_loading, "execute", refuse)
     assert persist_chunk(loading, RUN, 0, make_batch()) == 5
     assert loading.loading.refusal == "not here"
 
@@ -112,13 +113,13 @@ def test_nothing_is_loaded_where_a_cluster_would_commit_in_between(
 ) -> None:
     variables = {"max_allowed_packet": "1048576", "wsrep_on": "ON", "wsrep_load_data_splitting": "ON"}
     rows = " UNION ".join(f"SELECT '{name}', '{value}'" for name, value in variables.items())
-    monkeypatch.setattr(bulk, "_VARIABLES", rows)
+    monkeypatch.setattr(sql_loading, "VARIABLES", rows)
     assert persist_chunk(loading, RUN, 0, make_batch()) == 5
     assert "wsrep_load_data_splitting" in loading.loading.refusal
 
 
 def test_the_question_about_clusters_is_one_the_server_understands(server: MySQLServer) -> None:
-    assert dict(server.run(bulk._VARIABLES)).items() >= {("max_allowed_packet", "16777216")}
+    assert dict(server.run(sql_loading.VARIABLES)).items() >= {("max_allowed_packet", "16777216")}
 
 
 def test_only_the_loading_connection_lets_the_server_ask(loading: Store) -> None:
