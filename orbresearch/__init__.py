@@ -37,10 +37,13 @@ if TYPE_CHECKING:
     from orbresearch.rules import Rules
     from orbresearch.sessions.dataset import Sessions, compress_time_series
     from orbresearch.sessions.quality import quality_of
+    from orbresearch.sessions.expiries import next_expiry
     from orbresearch.sessions.ranges import organize_opening_range_data
     from orbresearch.sources.load import load_sessions
+    from orbresearch.sources.screening import at_the_money_volatility, correlation, screen
     from orbresearch.sources.synthetic import synthetic_sessions
     from orbresearch.sources.warehouse.warehouse import Warehouse
+    from orbresearch.sources.synthetic_warehouse import synthetic_warehouse
 
 _HOMES = {
     "Backtest": "analysis.backtests",
@@ -53,13 +56,16 @@ _HOMES = {
     "Run": "lab.run",
     "Sessions": "sessions.dataset",
     "Warehouse": "sources.warehouse.warehouse",
+    "at_the_money_volatility": "sources.screening",
     "compress_time_series": "sessions.dataset",
+    "correlation": "sources.screening",
     "display": "lab.display",
     "frange": "grid",
     "lifecycle_result_data": "lab.archive",
     "load_sessions": "sources.load",
-    "open_run": "lab.archive",
     "make_plan": "plan",
+    "next_expiry": "sessions.expiries",
+    "open_run": "lab.archive",
     "organize_opening_range_data": "sessions.ranges",
     "quality_of": "sessions.quality",
     "results": "lab.results",
@@ -67,9 +73,11 @@ _HOMES = {
     "run_backtest": "analysis.backtests",
     "run_grid": "analysis.performance",
     "runs": "lab.archive",
-    "select": "lab.archive",
+    "screen": "sources.screening",
     "seed_grid": "grid",
+    "select": "lab.archive",
     "synthetic_sessions": "sources.synthetic",
+    "synthetic_warehouse": "sources.synthetic_warehouse",
     "trade_stats": "lab.display",
 }
 
@@ -84,12 +92,15 @@ __all__ = [
     "Run",
     "Sessions",
     "Warehouse",
+    "at_the_money_volatility",
     "compress_time_series",
+    "correlation",
     "display",
     "frange",
     "lifecycle_result_data",
     "load_sessions",
     "make_plan",
+    "next_expiry",
     "open_run",
     "organize_opening_range_data",
     "quality_of",
@@ -98,9 +109,11 @@ __all__ = [
     "run_backtest",
     "run_grid",
     "runs",
+    "screen",
     "seed_grid",
     "select",
     "synthetic_sessions",
+    "synthetic_warehouse",
     "trade_stats",
 ]
 

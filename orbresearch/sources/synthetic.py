@@ -45,8 +45,7 @@ def synthetic_sessions(
     >>> len(synthetic_sessions(3, seed=1))
     3
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise BadInput("seed", f"{seed!r} is no seed", "give a whole number of 0 or more")
+    check_seed(seed)
     schedule = synthetic_schedule(n_sessions, start)
     time, price = synthetic_prices(schedule, seed)
     rows = Rows(ticker, time, price)
@@ -55,10 +54,16 @@ def synthetic_sessions(
     return build_sessions(rows, schedule, "nearer", CENTS, source, content_hash(mark.encode())).ready()
 
 
-def synthetic_schedule(n_sessions: int, start: str) -> Schedule:
-    """Return the first ``n_sessions`` sessions of XNYS on or after a date."""
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise BadInput("seed", f"{seed!r} is no seed", "give a whole number of 0 or more")
+
+
+def synthetic_schedule(n_sessions: int, start: str, *, what: str = "n_sessions") -> Schedule:
+    """Return the first ``n_sessions`` sessions of XNYS on or after a date; errors call the number ``what``."""
     if isinstance(n_sessions, bool) or not isinstance(n_sessions, (int, np.integer)) or n_sessions < 1:
-        raise BadInput("n_sessions", f"{n_sessions!r} is no number of sessions", "give 1 or more")
+        raise BadInput(what, f"{n_sessions!r} is no number of sessions", "give 1 or more")
     first = _first_day(start)
     year = int(first.astype("datetime64[Y]").astype(int)) + 1970
     schedule = load_schedule(DEFAULT_CALENDAR, year, year + int(n_sessions) // 245 + 1).between(first)
@@ -88,7 +93,7 @@ def synthetic_prices(schedule: Schedule, seed: int) -> tuple[Any, Any]:
         time = seconds[rng.random(len(seconds)) < SHARE_TRADED]
         scale = cents / 40_000
         gap = _symmetric(rng, np.array([90.0 * scale]))[0]
-        steps = _symmetric(rng, 1.65 * scale * _liveliness(time / (closed - opened)))
+        steps = _symmetric(rng, 1.65 * scale * liveliness(time / (closed - opened)))
         steps[rng.random(len(time)) >= SHARE_MOVED] = 0
         steps[0] = gap
         walk = np.maximum(cents + np.cumsum(steps), 100)
@@ -98,7 +103,7 @@ def synthetic_prices(schedule: Schedule, seed: int) -> tuple[Any, Any]:
     return np.concatenate(times), np.concatenate(prices)
 
 
-def _liveliness(part: Any) -> Any:
+def liveliness(part: Any) -> Any:
     """Return how large steps are at a part of the day (0 open … 1 close): larger early, somewhat larger late."""
     return 0.8 + 1.2 * np.exp(-part * 12) + 0.4 * np.exp(-(1 - part) * 15)
 
