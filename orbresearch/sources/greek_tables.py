@@ -97,9 +97,8 @@ def opened(place: Place) -> Iterator[Target]:
     """Lend the warehouse; close its connections afterwards."""
     is_mysql = isinstance(place, MySQLSettings)
     engine = mysql_engine(place, local_infile=True) if isinstance(place, MySQLSettings) else _sqlite_engine(place.path)
-    shown = replace(place, database="options") if isinstance(place, MySQLSettings) else place
     try:
-        with translated(shown):  # its remedies name the database
+        with translated(place):
             yield Target(place, engine, is_mysql)
     finally:
         engine.dispose()
@@ -129,12 +128,18 @@ def _sqlite_engine(path: Path) -> sa.Engine:
 def create_tables(target: Target, mark: str) -> None:
     """Create what is missing; refuse tables of something else."""
     with target.engine.begin() as connection:
-        for database in ("options", "stocks") if target.is_mysql else ():
-            connection.exec_driver_sql(f"CREATE DATABASE IF NOT EXISTS {database}")
+        if isinstance(target.place, MySQLSettings):
+            _create_databases(connection, target.place)
         if not _is_ours(connection, target.greeks, mark):
             _create_greeks(connection, target, mark)
         if not _is_ours(connection, target.daily, mark):
             _create_table(connection, target.daily, _DAILY, mark)
+
+
+def _create_databases(connection: sa.Connection, server: MySQLSettings) -> None:
+    for database in ("options", "stocks"):
+        with translated(replace(server, database=database)):  # the remedy names it
+            connection.exec_driver_sql(f"CREATE DATABASE IF NOT EXISTS {database}")
 
 
 def _is_ours(connection: sa.Connection, table: sa.TableClause, mark: str) -> bool:

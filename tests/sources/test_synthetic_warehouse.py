@@ -382,6 +382,18 @@ def test_the_password_is_never_shown(server):
     assert "SQL_PASSWORD" in str(caught.value)
 
 
+@pytest.mark.mysql
+def test_a_right_that_is_missing_is_named(server):
+    server.run("CREATE USER reader@'%' IDENTIFIED BY 'reads'")
+    server.run("GRANT ALL ON options.* TO reader@'%'")
+    try:
+        with pytest.raises(Unreachable, match=r"GRANT ALL ON stocks\.\* TO 'reader'"):
+            orb.synthetic_warehouse(f"mysql://reader:reads@{server.host}:{server.port}", 1, 1)
+    finally:
+        server.run("DROP USER reader@'%'")
+        server.drop_database("options")
+
+
 @pytest.mark.parametrize(
     "url", ["", "warehouse.sqlite", "sqlite://", "mysql://", "postgresql://a:secret@b", "mysql://a:secret@b/prices", 3]
 )
