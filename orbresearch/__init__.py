@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from orbresearch.sessions.quality import quality_of
     from orbresearch.sessions.expiries import next_expiry
     from orbresearch.sessions.ranges import organize_opening_range_data
+    from orbresearch.sources.at_the_money import at_the_money_volatility
     from orbresearch.sources.load import load_sessions
-    from orbresearch.sources.screening import at_the_money_volatility, correlation, screen
+    from orbresearch.sources.screening import correlation, screen
     from orbresearch.sources.synthetic import synthetic_sessions
     from orbresearch.sources.warehouse.warehouse import Warehouse
     from orbresearch.sources.synthetic_warehouse import synthetic_warehouse
@@ -56,7 +57,7 @@ _HOMES = {
     "Run": "lab.run",
     "Sessions": "sessions.dataset",
     "Warehouse": "sources.warehouse.warehouse",
-    "at_the_money_volatility": "sources.screening",
+    "at_the_money_volatility": "sources.at_the_money",
     "compress_time_series": "sessions.dataset",
     "correlation": "sources.screening",
     "display": "lab.display",
