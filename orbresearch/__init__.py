@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from orbresearch.plan import make_plan
     from orbresearch.rules import Rules
     from orbresearch.sessions.dataset import Sessions, compress_time_series
-    from orbresearch.sessions.quality import quality_of
     from orbresearch.sessions.expiries import next_expiry
+    from orbresearch.sessions.quality import quality_of
     from orbresearch.sessions.ranges import organize_opening_range_data
     from orbresearch.sources.at_the_money import at_the_money_volatility
     from orbresearch.sources.load import load_sessions
     from orbresearch.sources.screening import correlation, screen
-    from orbresearch.sources.synthetic import synthetic_sessions
+    from orbresearch.sources.synthetic.sessions import synthetic_sessions
+    from orbresearch.sources.synthetic.warehouse import synthetic_warehouse
     from orbresearch.sources.warehouse.warehouse import Warehouse
-    from orbresearch.sources.synthetic_warehouse import synthetic_warehouse
 
 _HOMES = {
     "Backtest": "analysis.backtests",
@@ -77,8 +77,8 @@ _HOMES = {
     "screen": "sources.screening",
     "seed_grid": "grid",
     "select": "lab.archive",
-    "synthetic_sessions": "sources.synthetic",
-    "synthetic_warehouse": "sources.synthetic_warehouse",
+    "synthetic_sessions": "sources.synthetic.sessions",
+    "synthetic_warehouse": "sources.synthetic.warehouse",
     "trade_stats": "lab.display",
 }
 

@@ -29,7 +29,8 @@ COUNTED_FACTS = (
     "no_session_days",  # days of those
 )
 
-#: All facts. What they are of several sources is what the first says, except for ``descending`` and ``missing``.
+#: All facts; beside them there may be ``remarks``, (severity, sentence) of what only the source's own files show. Of
+#: several sources they are what the first says, except for ``descending`` and ``missing``.
 FACTS = (
     *COUNTED_FACTS,
     "ticker",
@@ -42,7 +43,6 @@ FACTS = (
     "late_after",  # seconds after the open from which on a session begins late
     "session_seconds",  # length of the longest session of the calendar around: shorter ones are half-days
     "missing",  # dates of sessions without any observation between those that have some
-    "remarks",  # optional: (severity, sentence) of what only the source's own files show
 )
 
 _NAMES_SHOWN = 5

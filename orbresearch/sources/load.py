@@ -23,10 +23,10 @@ from orbresearch.sessions.series import content_hash
 from orbresearch.sessions.splits import apply_splits, read_splits
 from orbresearch.settings import read_settings
 from orbresearch.sources.cache import load_cached, save_sessions
-from orbresearch.sources.files import file_hash
-from orbresearch.sources.folders import find_source
-from orbresearch.sources.reading import Remarks, read_rows
-from orbresearch.sources.tables import Prices, Reading, describe, open_table
+from orbresearch.sources.files.files import file_hash
+from orbresearch.sources.files.folders import find_source
+from orbresearch.sources.files.reading import Remarks, read_rows
+from orbresearch.sources.files.tables import Prices, Reading, describe, open_table
 
 log = logging.getLogger(__name__)
 READING_VERSION = 2  # raised when the same file under the same options is read as something else
@@ -222,12 +222,8 @@ class _Loader:
 
 def _remark(sessions: Sessions, remarks: Remarks) -> Sessions:
     """Add to the report what only the files show."""
-    quality = sessions.quality
-    return (
-        replace(sessions, quality=Quality(quality, {**(quality.facts or {}), "remarks": remarks}))
-        if remarks
-        else sessions
-    )
+    facts = {**(sessions.quality.facts or {}), **({"remarks": remarks} if remarks else {})}
+    return replace(sessions, quality=Quality(sessions.quality, facts))
 
 
 def _increment_nanos(increment: Any) -> int:

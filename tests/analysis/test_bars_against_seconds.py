@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import orbresearch as orb
-from orbresearch.sources.synthetic import synthetic_prices, synthetic_schedule
+from orbresearch.sources.synthetic.sessions import synthetic_prices, synthetic_schedule
 
 SESSIONS, SEED, START = 1500, 2, "2019-01-02"
 

@@ -13,7 +13,7 @@ import pytest
 
 import orbresearch as orb
 from orbresearch.errors import BadInput
-from orbresearch.sources.synthetic import synthetic_prices, synthetic_schedule
+from orbresearch.sources.synthetic.sessions import synthetic_prices, synthetic_schedule
 from tests.sessions import real
 from tests.sources import market
 

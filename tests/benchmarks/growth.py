@@ -14,7 +14,7 @@ from orbresearch.inputs import Input
 from orbresearch.plan import Plan, make_plan
 from orbresearch.sessions.dataset import build_sessions
 from orbresearch.sessions.rows import Rows
-from orbresearch.sources.synthetic import CENTS, synthetic_prices, synthetic_schedule
+from orbresearch.sources.synthetic.sessions import CENTS, synthetic_prices, synthetic_schedule
 from tests.benchmarks.market import COOLOFFS, COUNTS, DURATION, STEPS, compute_all, market, nested_grid
 from tests.benchmarks.measure import Effort, Line, alternate, cpu
 

@@ -8,7 +8,7 @@ import pytest
 
 from orbresearch import ParameterGrid, Rules, load_sessions, organize_opening_range_data, run_backtest, run_grid
 from orbresearch.errors import BadInput
-from orbresearch.sources.tables import open_table
+from orbresearch.sources.files.tables import open_table
 from tests.sessions import real
 
 SPY, SPY_EXT = "spy_1min_2024_2025", "spy_1min_ext_2024jun_endstamped"

@@ -1,4 +1,4 @@
-"""The one method of a warehouse that screening needs: a SELECT, the same for SQLite and MySQL."""
+"""A warehouse that remembers what it was asked."""
 
 from __future__ import annotations
 
@@ -11,26 +11,24 @@ from urllib.parse import quote
 import pandas as pd
 import sqlalchemy as sa
 
+from orbresearch.sources.warehouse.warehouse import Warehouse
 from tests.servers_mysql import MySQLServer
 
 
-class StandIn:
-    """Counts the statements that it ran, and keeps the last."""
+class StandIn(Warehouse):
+    """Keeps its statements."""
 
     def __init__(self, place: Path | MySQLServer) -> None:
+        super().__init__(f"sqlite:///{place}" if isinstance(place, Path) else url_of(place))
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
-        if isinstance(place, Path):
-            self.engine = sa.create_engine("sqlite://", creator=lambda: attached(place), poolclass=sa.NullPool)
-        else:
-            self.engine = sa.create_engine("mysql+pymysql://", creator=place.connect, poolclass=sa.NullPool)
+
+    @property
+    def engine(self) -> sa.Engine:
+        return self._open()
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         self.asked.append((sql, params or {}))
-        lists = [name for name, value in (params or {}).items() if isinstance(value, list)]
-        statement = sa.text(sql).bindparams(*(sa.bindparam(name, expanding=True) for name in lists))
-        with self.engine.connect() as connection:
-            result = connection.execute(statement, dict(params or {}))
-            return pd.DataFrame.from_records(result.fetchall(), columns=list(result.keys()), coerce_float=True)
+        return super().query(sql, params)
 
 
 def attached(path: Path) -> sqlite3.Connection:

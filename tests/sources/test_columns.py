@@ -10,7 +10,7 @@ import pytest
 
 from orbresearch import load_sessions
 from orbresearch.errors import BadInput
-from orbresearch.sources.columns import name_columns, read_numbers, read_times
+from orbresearch.sources.files.columns import name_columns, read_numbers, read_times
 from tests.sources import market
 
 INSTANT = 1_711_459_800  # 2024-03-26 13:30:00 UTC, 09:30 in New York

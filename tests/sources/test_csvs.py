@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orbresearch import load_sessions
 from orbresearch.errors import BadInput
-from orbresearch.sources.columns import name_columns
+from orbresearch.sources.files.columns import name_columns
 from tests.sources import market
 from tests.sources.test_folders import put
 from tests.sources.test_load import write

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from orbresearch import load_sessions
 from orbresearch.errors import BadInput
-from orbresearch.sources import files, folders, load, tables
+from orbresearch.sources import load
+from orbresearch.sources.files import files, folders, tables
 from tests.sources import market
 from tests.sources.test_load import write
 

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orbresearch import load_sessions
-from orbresearch.sources.tables import open_table
+from orbresearch.sources.files.tables import open_table
 from tests.sources import lean, market
 from tests.sources.test_folders import put
 

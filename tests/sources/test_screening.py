@@ -13,7 +13,7 @@ import pytest
 
 import orbresearch as orb
 from orbresearch.errors import BadInput
-from orbresearch.sources.market import character_of
+from orbresearch.sources.synthetic.market import character_of
 from tests.sources.standin import StandIn, attached, url_of
 
 TICKERS, SESSIONS = ["SPY", "SYN001", "SYN002"], 8

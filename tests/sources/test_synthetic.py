@@ -8,7 +8,7 @@ import pytest
 
 from orbresearch import ParameterGrid, run_grid, synthetic_sessions
 from orbresearch.errors import BadInput
-from orbresearch.sources.synthetic import synthetic_prices, synthetic_schedule
+from orbresearch.sources.synthetic.sessions import synthetic_prices, synthetic_schedule
 from tests.sources import market
 
 LONG, SEEDS = 1500, (0, 1, 2)

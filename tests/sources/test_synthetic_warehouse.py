@@ -14,11 +14,11 @@ import pytest
 
 import orbresearch as orb
 from orbresearch.errors import BadInput, Corrupt, Unreachable
-from orbresearch.sources.greek_literals import to_sql, to_tsv, to_tuples
-from orbresearch.sources.greeks import GREEKS, day_close, day_rows, normal_below
-from orbresearch.sources.market import days_of
-from orbresearch.sources.synthetic import synthetic_schedule
-from orbresearch.sources.synthetic_warehouse import ticker_names
+from orbresearch.sources.synthetic.greeks import GREEKS, day_close, day_rows, normal_below
+from orbresearch.sources.synthetic.literals import to_sql, to_tsv, to_tuples
+from orbresearch.sources.synthetic.market import days_of
+from orbresearch.sources.synthetic.sessions import synthetic_schedule
+from orbresearch.sources.synthetic.warehouse import ticker_names
 from orbresearch.sql import loading
 from tests.sources.standin import StandIn, url_of
 

@@ -59,7 +59,7 @@ class Warehouse:
 
     Examples
     --------
-    >>> Warehouse().query("SELECT MAX(date) FROM stocks.daily_underlying WHERE ticker = :t", {"t": "SPY"})  # doctest: +SKIP
+    >>> Warehouse().query("SELECT * FROM stocks.daily_underlying WHERE ticker = :t", {"t": "SPY"})  # doctest: +SKIP
     """
 
     def __init__(

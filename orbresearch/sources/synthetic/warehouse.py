@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from orbresearch.errors import BadInput
-from orbresearch.sources.greek_tables import Target, create_tables, opened, place_of, present_dates, write_session
-from orbresearch.sources.greeks import GREEKS_VERSION, day_close, day_rows
-from orbresearch.sources.market import MARKET_TICKER, Day, days_of
-from orbresearch.sources.synthetic import check_seed, synthetic_schedule
+from orbresearch.sources.synthetic.greeks import GREEKS_VERSION, day_close, day_rows
+from orbresearch.sources.synthetic.market import MARKET_TICKER, Day, days_of
+from orbresearch.sources.synthetic.sessions import check_seed, synthetic_schedule
+from orbresearch.sources.synthetic.tables import Target, create_tables, opened, present_dates, write_session
+from orbresearch.sources.warehouse.places import find_place
 
 
 def synthetic_warehouse(
@@ -30,7 +31,7 @@ def synthetic_warehouse(
     """Fill a warehouse with option rows and daily closes of a market in which nothing can be earned.
 
     The tables have the columns of ``options.greeks`` (``timestamp_utc`` in epoch seconds, ``ticker``, ``underlying``,
-    ``strike``, ``expiration``, ``delta``, ``implied_volatility``; an index on ticker and time) and
+    ``strike``, ``expiration``, ``delta``, ``implied_volatility``; an index on ticker and time; in MySQL an ``id``) and
     ``stocks.daily_underlying`` (``ticker``, ``date``, ``close_price``; ticker and date are its key), and what real
     ones have: seconds without rows and minutes, several prices in one second, rows before the open and after the
     close, a few without numbers. About 700,000 rows per ticker and session at 30 a second.
@@ -76,7 +77,7 @@ def synthetic_warehouse(
     names, schedule = ticker_names(tickers), synthetic_schedule(sessions, start, what="sessions")
     market = _Market(int(seed), float(per_second))
     days = {name: list(days_of(market.seed, name, schedule)) for name in names}
-    with opened(place_of(url)) as target:
+    with opened(find_place(url)) as target:
         create_tables(target, market.mark)
         return _fill(target, market, days, progress)
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from orbresearch.errors import BadInput
-from orbresearch.sources.columns import read_numbers
-from orbresearch.sources.csvs import Header, read_csv
-from orbresearch.sources.files import PriceFile, csv_members, file_hash, hash_names
-from orbresearch.sources.tables import PriceTable, Reading, describe, name_some
+from orbresearch.sources.files.columns import read_numbers
+from orbresearch.sources.files.csvs import Header, read_csv
+from orbresearch.sources.files.files import PriceFile, csv_members, file_hash, hash_names
+from orbresearch.sources.files.tables import PriceTable, Reading, describe, name_some
 
 RESOLUTIONS = {"tick": 0, "second": 1, "minute": 60}  # the finest first; seconds of a bar
 _COARSE = ("hour", "daily")

@@ -11,8 +11,8 @@ from orbresearch.sessions.bars import check_spacing, find_spacing, settle_stamp
 from orbresearch.sessions.calendar import schedule_around
 from orbresearch.sessions.observations import is_descending
 from orbresearch.sessions.rows import Rows
-from orbresearch.sources.columns import read_numbers, read_times
-from orbresearch.sources.tables import Prices, PriceTable, Reading
+from orbresearch.sources.files.columns import read_numbers, read_times
+from orbresearch.sources.files.tables import Prices, PriceTable, Reading
 
 Remarks = list[tuple[str, str]]
 _NO_VOLUME = 'give numbers of shares, or say columns={"volume": None}'

@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from orbresearch.errors import BadInput
-from orbresearch.sources.columns import Columns
-from orbresearch.sources.files import PriceFile, file_hash, find_files, find_members, hash_names, is_zip, stem
-from orbresearch.sources.quantconnect import Lean
-from orbresearch.sources.tables import Head, PriceTable, Reading, describe, name_some, read_file, read_head
+from orbresearch.sources.files.columns import Columns
+from orbresearch.sources.files.files import PriceFile, file_hash, find_files, find_members, hash_names, is_zip, stem
+from orbresearch.sources.files.quantconnect import Lean
+from orbresearch.sources.files.tables import Head, PriceTable, Reading, describe, name_some, read_file, read_head
 
 _BETWEEN = re.compile(r"[_\-. ]")
 _CLASS = re.compile(r"[A-Za-z]{1,5}[.\-][A-Za-z](?![A-Za-z0-9])")  # of shares: BRK.B is no file of BRK

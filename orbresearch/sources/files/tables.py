@@ -12,9 +12,9 @@ import numpy as np
 
 from orbresearch.errors import BadInput
 from orbresearch.sessions.bars import STAMPS
-from orbresearch.sources.columns import Columns, Own, join_times, name_columns, own_names
-from orbresearch.sources.csvs import Header, read_csv, read_header
-from orbresearch.sources.files import PriceFile, is_csv, is_parquet, is_zip, readable
+from orbresearch.sources.files.columns import Columns, Own, join_times, name_columns, own_names
+from orbresearch.sources.files.csvs import Header, read_csv, read_header
+from orbresearch.sources.files.files import PriceFile, is_csv, is_parquet, is_zip, readable
 
 LAYOUTS = ("quantconnect",)
 _TICKER_NAMES = ("ticker", "symbol", "sym", "root", "instrument", "tic")

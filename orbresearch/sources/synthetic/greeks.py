@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from orbresearch.sessions.expiries import next_expiry, next_weekly_expiry
-from orbresearch.sources.market import Day, character_of, mixed, stream
-from orbresearch.sources.synthetic import liveliness
+from orbresearch.sources.synthetic.market import Day, character_of, mixed, stream
+from orbresearch.sources.synthetic.sessions import liveliness
 
 GREEKS = pa.schema(
     [

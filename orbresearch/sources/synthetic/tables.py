@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -16,9 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from orbresearch.errors import BadInput, Unreachable
-from orbresearch.settings import MySQLSettings, SQLiteSettings
-from orbresearch.sources.greek_literals import to_sql, to_tsv, to_tuples
-from orbresearch.sources.greeks import GREEKS
+from orbresearch.settings import MySQLSettings
+from orbresearch.sources.synthetic.greeks import GREEKS
+from orbresearch.sources.synthetic.literals import to_sql, to_tsv, to_tuples
 from orbresearch.sql import loading
 from orbresearch.sql.engines import mysql_engine
 from orbresearch.sql.failures import Place, translated
@@ -27,6 +26,7 @@ ROWS_AT_ONCE = 20_000  # of text or tuples
 _ROW_BYTES = 120  # at most, of one row in an INSERT
 _PATIENCE_SECONDS = 30  # for another process's write
 
+_KEY = "id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"  # tells the order of rows; SQLite has its rowid
 _GREEKS = """timestamp_utc INT NOT NULL, ticker VARCHAR(16) NOT NULL, underlying DOUBLE NOT NULL,
 strike DOUBLE NOT NULL, expiration DATE NOT NULL, delta DOUBLE NULL, implied_volatility DOUBLE NULL"""
 _DAILY = "ticker VARCHAR(16) NOT NULL, date DATE NOT NULL, close_price DOUBLE NOT NULL, PRIMARY KEY (ticker, date)"
@@ -66,30 +66,6 @@ class Target:
 
 def _table(database: str | None, name: str, columns: Sequence[str]) -> sa.TableClause:
     return sa.table(name, *map(sa.column, columns), schema=database)
-
-
-# --- where it is
-
-
-def place_of(url: str) -> Place:
-    """Return the file or the server that a URL names.
-
-    Raises
-    ------
-    BadInput
-        It names neither.
-    """
-    fix = "give sqlite:///folder/warehouse.sqlite or mysql://user:password@host:port"
-    try:
-        found = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
-        raise BadInput("url", "not understood", fix) from None  # it may hold a password: it is not repeated
-    if found.drivername == "sqlite" and found.database:
-        return SQLiteSettings(Path(found.database).expanduser().absolute(), "name another file")
-    if found.drivername != "mysql" or not found.host or found.database or found.query:
-        raise BadInput("url", f"{found.render_as_string(hide_password=True)} names no warehouse", fix)
-    password = os.environ.get("SQL_PASSWORD", "") if found.password is None else found.password
-    return MySQLSettings(found.host, found.port or 3306, found.username or "", password, prefix="SQL")
 
 
 @contextmanager
@@ -161,7 +137,7 @@ def _is_ours(connection: sa.Connection, table: sa.TableClause, mark: str) -> boo
 def _create_greeks(connection: sa.Connection, target: Target, mark: str) -> None:
     key = "ticker_time (ticker, timestamp_utc)"
     if target.is_mysql:
-        _create_table(connection, target.greeks, f"{_GREEKS}, KEY {key}", mark)
+        _create_table(connection, target.greeks, f"{_KEY}, {_GREEKS}, KEY {key}", mark)
     else:
         _create_table(connection, target.greeks, _GREEKS, mark)
         connection.exec_driver_sql(f"CREATE INDEX {key.replace(' ', ' ON greeks ', 1)}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orbresearch.errors import BadInput
-from orbresearch.sources.files import PriceFile
+from orbresearch.sources.files.files import PriceFile
 
 _SEPARATORS = (",", ";", "\t")
 _HEAD_BYTES = 1 << 16  # a header line is shorter
