@@ -14,7 +14,7 @@ import pyarrow as pa
 
 RESULTS_VERSION = 1  # part of every run's id: raised only when a number changes
 STAGING_VERSION = 2  # of what Redis holds
-CACHE_VERSION = 3  # of what cached_data/ holds: an older folder is read from its source again
+CACHE_VERSION = 4  # of what cached_data/ holds: an older folder is read from its source again
 
 #: One price change of a session, in columns (db 2): the step function a backtest walks along.
 TICKS: dict[str, np.dtype[Any]] = {

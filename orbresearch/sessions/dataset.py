@@ -18,6 +18,7 @@ from orbresearch.sessions.quality import Quality, tabulate
 from orbresearch.sessions.rows import MIN_BAR_SECONDS, Rows, find_increment
 from orbresearch.sessions.series import Series
 from orbresearch.sessions.surges import find_surges
+from orbresearch.sessions.volatility import Volatility
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,6 +49,8 @@ class Sessions:
     volume : float64 array, shape (pointers[-1],), or None
         Shares, of every observation; of a bar all at its first. None where the source has none. It is cached, but no
         part of the tick series: no run's id depends on it.
+    volatility : Volatility or None
+        Implied volatility near the money beside every observation, for ``avg_vol``. None where the source has none.
     joined : dict of float64 arrays, shape (len(schedule),), or None
         The columns of :meth:`join`. They are not cached.
     splits : float64 array, shape (len(schedule),), or None
@@ -67,6 +70,7 @@ class Sessions:
     source: str
     fingerprint: str = ""
     volume: Any = None
+    volatility: Volatility | None = None
     joined: Any = None
     splits: Any = None
 
@@ -211,8 +215,9 @@ class Sessions:
         quality = self.quality.window(first, last)
         volume = None if self.volume is None else self.volume[at]
         joined = None if self.joined is None else {name: column[first:last] for name, column in self.joined.items()}
+        volatility = None if self.volatility is None else self.volatility.window(at)
         parts = {"pointers": pointers, "columns": columns, "quality": quality, "volume": volume, "joined": joined}
-        found = replace(self, schedule=kept, **parts)
+        found = replace(self, schedule=kept, volatility=volatility, **parts)
         return found if self.splits is None else with_ratios(found, np.r_[1.0, self.splits[first + 1 : last]])
 
     def other_path(self) -> Sessions:
@@ -257,7 +262,7 @@ def build_sessions(
     quality = _report(rows, seen, schedule, has, pointers, increment_nanos)
     path = path if rows.bar_seconds >= MIN_BAR_SECONDS else ""
     made = rows.ticker, kept, pointers, seen.columns, increment_nanos, rows.bar_seconds, path, quality
-    return Sessions(*made, source, fingerprint, seen.volume)
+    return Sessions(*made, source, fingerprint, seen.volume, seen.volatility)
 
 
 def _report(rows: Rows, seen: Observed, schedule: Schedule, has: Any, pointers: Any, increment_nanos: int) -> Quality:

@@ -14,6 +14,7 @@ from orbresearch.schema import OBSERVATIONS, VOLUME
 from orbresearch.sessions.bars import bar_ticks
 from orbresearch.sessions.calendar import Schedule
 from orbresearch.sessions.rows import Rows, is_price, is_volume, misses, rounds_to_price, to_price
+from orbresearch.sessions.volatility import Volatility, sum_volatility
 
 #: Per session, what was found and what was done about it.
 COUNTS = (
@@ -49,6 +50,8 @@ class Observed:
         What concerns the source as a whole: some of ``quality.FACTS``.
     volume : float64 array, shape (n,), or None
         Shares; None where the source has none.
+    volatility : Volatility or None
+        None where the source has none.
     """
 
     session: Any
@@ -56,6 +59,7 @@ class Observed:
     counts: dict[str, Any]
     facts: dict[str, int]
     volume: Any = None
+    volatility: Volatility | None = None
 
 
 def observe(rows: Rows, schedule: Schedule, increment_nanos: int, path: str) -> Observed:
@@ -76,7 +80,7 @@ def observe(rows: Rows, schedule: Schedule, increment_nanos: int, path: str) -> 
     -----
     Volumes of all prices of a second add up in its observation, those of overruled rows included: they were traded. Of
     several bars of one start only the last has a volume, as only it has prices: it is the same bar once more. A bar's
-    volume stands at its first observation, the others of the bar have 0.
+    volume stands at its first observation, the others of the bar have 0. Implied volatilities add up as volumes do.
     """
     facts = {
         "rows": len(rows),
@@ -104,7 +108,8 @@ def observe(rows: Rows, schedule: Schedule, increment_nanos: int, path: str) -> 
     keep = keep[np.argsort(time[keep], kind="stable")]
     last = _last_of_second(time[keep])
     counts["overruled"] = _count(~last, session[keep], schedule)
-    rows, volume = replace(rows, volume=None), _sum_volume(rows, keep, last)
+    volatility = None if rows.bar_seconds else sum_volatility(*_by_second(rows.volatility, keep, last))
+    rows, volume = replace(rows, volume=None, volatility=None), _sum_volume(rows, keep, last)
     keep = keep[last]
     rows, time, session = rows.take(keep), time[keep], session[keep]
     counts["rounded"] = _count(_is_rounded(rows, increment_nanos), session, schedule)
@@ -116,7 +121,7 @@ def observe(rows: Rows, schedule: Schedule, increment_nanos: int, path: str) -> 
         columns = {"time": time - schedule.opens[session], "price": price, "first_of_bar": zeros, "stands": zeros}
         counts |= {name: np.zeros(len(schedule), np.int64) for name in ("inconsistent", "broken")}
     columns = {name: columns[name].astype(kind) for name, kind in OBSERVATIONS.items()}
-    return Observed(session, columns, counts, facts, volume)
+    return Observed(session, columns, counts, facts, volume, volatility)
 
 
 def _lacks_volume(rows: Rows) -> Any:
@@ -141,8 +146,17 @@ def _sum_volume(rows: Rows, keep: Any, last: Any) -> Any:
     volume[~is_volume(volume)] = 0
     if rows.bar_seconds or last.all():
         return volume
-    starts = np.flatnonzero(np.concatenate([[True], last[:-1]]))
-    return np.add.reduceat(volume, starts)
+    return np.add.reduceat(volume, _starts(last))
+
+
+def _by_second(values: Any, keep: Any, last: Any) -> tuple[Any, Any]:
+    """Return the values of the rows that take part, and where each second of them begins."""
+    return None if values is None else values[keep], _starts(last)
+
+
+def _starts(last: Any) -> Any:
+    """Return where each second begins; ``last``: where it ends."""
+    return np.flatnonzero(np.concatenate([[True], last[:-1]])[: len(last)])
 
 
 def _first_of_each(bar: Any, volume: Any) -> Any:

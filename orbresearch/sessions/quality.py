@@ -147,14 +147,28 @@ def unite(reports: Iterable[Quality], labels: Any) -> Quality:
         The calendar's sessions, at least from the first to the last of the reports.
     """
     given = list(reports)
-    facts = [report.facts or {} for report in given]
     table = pd.concat([pd.DataFrame(report) for report in given]).sort_index()
-    known = table.index.to_numpy().astype("datetime64[D]")
+    return Quality(table, unite_facts([report.facts or {} for report in given], table.index, labels))
+
+
+def unite_facts(given: list[dict[str, Any]], dates: Any, labels: Any) -> dict[str, Any]:
+    """Return the facts of sessions that were read apart as those of one source.
+
+    Parameters
+    ----------
+    given : list of dict
+        As FACTS.
+    dates : DatetimeIndex
+        The sessions they are about.
+    labels : datetime64[D] array
+        The calendar's.
+    """
+    known = np.sort(dates.to_numpy().astype("datetime64[D]"))
     between = labels[(labels > known[0]) & (labels < known[-1])]
-    summed = {name: sum(one[name] for one in facts) for name in COUNTED_FACTS}
-    most = {name: max(one[name] for one in facts) for name in ("descending", "session_seconds")}
-    missing = [str(label) for label in np.setdiff1d(between, known)]
-    return Quality(table, {**facts[0], **summed, **most, "missing": missing})
+    summed = {name: sum(one[name] for one in given) for name in COUNTED_FACTS}
+    most = {name: max(one[name] for one in given) for name in ("descending", "session_seconds")}
+    finest = {"increment": min(one["increment"] for one in given)}
+    return {**given[0], **summed, **most, **finest, "missing": [str(day) for day in np.setdiff1d(between, known)]}
 
 
 class Reports(pd.DataFrame):  # type: ignore[misc]

@@ -79,11 +79,20 @@ def find_ranges(sessions: Sessions, duration: int) -> Ranges:
             min(at, last - 1),
             last - 1,
             found["price"][0],
-            np.nan,
+            _mean_volatility(sessions, i, duration),
         )
         table[tradable] = row
         tradable += 1
     return Ranges(int(duration), table[:tradable], untradable)
+
+
+def _mean_volatility(sessions: Sessions, session: int, duration: int) -> float:
+    """Return the mean implied volatility of a session's opening range, NaN where the source does not tell."""
+    if sessions.volatility is None:
+        return float("nan")
+    first, last = (int(pointer) for pointer in sessions.pointers[session : session + 2])
+    end = first + int(np.searchsorted(sessions.columns["time"][first:last], duration))
+    return sessions.volatility.mean(slice(first, end), duration)
 
 
 def organize_opening_range_data(sessions: Sessions, range_duration: int) -> Any:

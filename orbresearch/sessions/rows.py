@@ -35,6 +35,9 @@ class Rows:
         Whether single prices are the closes of bars, whose stamps may lie before them.
     volume : float64 array, shape (n,), or None
         Shares, as found: may hold NaN and worse. None where the source has none.
+    volatility : float64 array, shape (n,), or None
+        Of single prices: implied volatility of options near the money, NaN for all others. None where the source has
+        none.
     """
 
     ticker: str
@@ -47,6 +50,7 @@ class Rows:
     stamp: str = ""
     closes: bool = False
     volume: Any = None
+    volatility: Any = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -58,7 +62,9 @@ class Rows:
 
     def take(self, at: Any) -> Rows:
         """Return the rows at an index array, slice or mask."""
-        columns = {name: getattr(self, name) for name in ("time", "price", "open", "high", "low", "volume")}
+        columns = {
+            name: getattr(self, name) for name in ("time", "price", "open", "high", "low", "volume", "volatility")
+        }
         taken = {name: None if column is None else column[at] for name, column in columns.items()}
         return Rows(self.ticker, bar_seconds=self.bar_seconds, stamp=self.stamp, closes=self.closes, **taken)
 

@@ -1,39 +1,54 @@
 """cached_data/: observations as Parquet, one file per ticker and session, under a fingerprint.
 
-The folder of a ticker is named by the ticker and the fingerprint of source, options and content. The manifest is
-written last and names every session with the hash of its observations: a folder without one is unfinished, a session
-file that is missing or altered is noticed and made again from the source. Every file appears whole or not at all.
-Where the source has volumes, they are a column more and part of the hash. What somebody has joined, or declared to be
-split, is not kept.
+The folder of a ticker is named by the ticker and the fingerprint of source, options and content. Its manifest names
+every session with the hash of its observations, when it was fetched, and what the data-quality report says of it: a
+folder without one is unfinished, a session file that is missing or altered is noticed and made again from the source.
+Every file appears whole or not at all, and manifests are changed under a lock: several processes may fetch at once.
+
+A file is read whole, and its sessions are saved together: :func:`save_sessions`. A warehouse is fetched session by
+session, and each is saved as it comes, in increments of its own, with facts of its own: :func:`save_session`. Where the
+source has volumes or implied volatilities, they are columns more and part of the hash. What somebody has joined, or
+declared to be split, is not kept.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from orbresearch.errors import Corrupt
+from orbresearch.errors import BadInput, Corrupt
+from orbresearch.rules import NANOS
 from orbresearch.schema import CACHE_VERSION, OBSERVATIONS, VOLUME
 from orbresearch.sessions.calendar import Schedule
 from orbresearch.sessions.dataset import Sessions
-from orbresearch.sessions.quality import Quality
+from orbresearch.sessions.quality import Quality, unite_facts
 from orbresearch.sessions.series import content_hash
+from orbresearch.sessions.volatility import Volatility
 
-_KINDS = {**OBSERVATIONS, "volume": VOLUME}
+Entry = dict[str, Any]  # what a manifest says of a session
+
+_KINDS = {**OBSERVATIONS, "volume": VOLUME, "vol_total": np.dtype("<i8"), "vol_rows": np.dtype("<i4")}
 _seen: set[tuple[str, int, int, int, str]] = set()  # files that were whole when this process read them
-_PLAIN = ("ticker", "increment_nanos", "bar_seconds", "path", "source", "fingerprint")
+_PLAIN = ("ticker", "bar_seconds", "path", "source", "fingerprint")
 
 
 def cache_folder(cached_data: Path, ticker: str, fingerprint: str) -> Path:
     """Return the folder of one ticker's sessions under a fingerprint."""
     return cached_data / f"{quote(ticker, safe='')}-{fingerprint}"
+
+
+# --- saving
 
 
 def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
@@ -48,16 +63,40 @@ def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
         sessions = replace(sessions, fingerprint=content_hash(repr(parts).encode()))
     folder = cache_folder(cached_data, sessions.ticker, sessions.fingerprint)
     folder.mkdir(parents=True, exist_ok=True)
-    for i, label in enumerate(map(str, sessions.schedule.labels)):
-        path = folder / f"{label}.parquet"
-        columns = _stored(sessions, i)
-        if not _is_whole(path, hashes[i], list(columns)):
-            _write_session(path, columns)
-    manifest, known = _manifest(sessions, hashes), _known_sessions(folder)
-    if {**known, **manifest["sessions"]} != known:
-        manifest["sessions"] = dict(sorted({**known, **manifest["sessions"]}.items()))
-        _write(folder / "manifest.json", json.dumps(manifest).encode())
+    entries = _save_files(folder, sessions, hashes)
+    known = known_sessions(folder)
+    if any(_content(known.get(label)) != _content(entry) for label, entry in entries.items()):
+        _add_entries(folder, _head(sessions) | {"facts": sessions.quality.facts}, entries)
     return sessions
+
+
+def save_session(cached_data: Path, session: Sessions) -> None:
+    """Write a session that was fetched by itself; its report's facts are filed with it."""
+    folder = cache_folder(cached_data, session.ticker, session.fingerprint)
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = _save_files(folder, session, [_hash(_stored(session, 0))])
+    for entry in entries.values():
+        entry["facts"] = session.quality.facts
+    _add_entries(folder, _head(session), entries)
+
+
+def save_empty(cached_data: Path, head: dict[str, Any], schedule: Schedule) -> None:
+    """Write down that the source has nothing of some sessions.
+
+    Parameters
+    ----------
+    head : dict
+        What the manifest says of the source: ``ticker, bar_seconds, path, source, fingerprint``.
+    schedule : Schedule
+    """
+    if not len(schedule):
+        return
+    folder = cache_folder(cached_data, head["ticker"], head["fingerprint"])
+    folder.mkdir(parents=True, exist_ok=True)
+    times = zip(map(str, schedule.labels), schedule.opens.tolist(), schedule.closes.tolist(), strict=True)
+    facts = {"observations": 0, "fetched_at": _now()}
+    entries = {label: {"open": opened, "close": closed, **facts} for label, opened, closed in times}
+    _add_entries(folder, head | _calendar(schedule), entries)
 
 
 def keep_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
@@ -67,32 +106,41 @@ def keep_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
     filed under its content, so that it never passes for the whole.
     """
     if sessions.fingerprint:
-        known = _known_sessions(cache_folder(cached_data, sessions.ticker, sessions.fingerprint))
+        folder = cache_folder(cached_data, sessions.ticker, sessions.fingerprint)
+        known = known_sessions(folder)
         hashes = {str(label): _hash(_stored(sessions, i)) for i, label in enumerate(sessions.schedule.labels)}
         if all(known.get(label, {}).get("hash") == content for label, content in hashes.items()):
+            if all(_is_whole(folder / f"{label}.parquet", content) for label, content in hashes.items()):
+                return sessions
             return save_sessions(cached_data, sessions)  # repairs what is damaged
     return save_sessions(cached_data, replace(sessions, fingerprint=""))
 
 
-def _known_sessions(folder: Path) -> dict[str, Any]:
-    """Return what the manifest says of sessions, nothing where it is missing or damaged."""
+def known_sessions(folder: Path) -> dict[str, Entry]:
+    """Return what the manifest says of sessions, by date; nothing where it is missing or damaged."""
     try:
-        found = _read_manifest(folder)
+        found = read_manifest(folder)
     except Corrupt:
         found = None
     return found["sessions"] if found else {}
 
 
-def _is_whole(path: Path, expected: str, names: list[str]) -> bool:
-    """Return whether a session file is there and holds what it should. One that has not changed is read once."""
-    try:
-        facts = path.stat()
-        seen = str(path), facts.st_mtime_ns, facts.st_size, facts.st_ino, expected
-        if seen not in _seen and _read_session(path, expected, names) is not None:
-            _seen.add(seen)
-        return seen in _seen
-    except (Corrupt, FileNotFoundError):
-        return False
+def drop_sessions(folder: Path, labels: list[str]) -> list[str]:
+    """Remove sessions from a folder, and the folder with the last of them; return the dates that were there."""
+    with _locked(folder):
+        found = read_manifest(folder)
+        gone = [label for label in labels if found and label in found["sessions"]]
+        if found and gone:
+            found["sessions"] = {label: entry for label, entry in found["sessions"].items() if label not in gone}
+            _write(folder / "manifest.json", json.dumps(found).encode())
+        for label in labels:
+            (folder / f"{label}.parquet").unlink(missing_ok=True)
+        if found and not found["sessions"]:
+            _remove(folder)
+    return gone
+
+
+# --- loading
 
 
 def load_cached(
@@ -106,57 +154,35 @@ def load_cached(
         A session file whose content is not what the manifest says.
     """
     folder = cache_folder(cached_data, ticker, fingerprint)
-    found = _read_manifest(folder)
+    found = read_manifest(folder)
     if found is None:
         return None
-    records = found["sessions"]
-    labels = np.array(list(records), "datetime64[D]")
-    opens, closes = (np.array([entry[name] for entry in records.values()], np.int64) for name in ("open", "close"))
-    whole = Schedule(found["calendar"], found["timezone"], labels, opens, closes)
-    kept = whole.between(start, end)
+    records = {label: entry for label, entry in found["sessions"].items() if entry["observations"]}
+    if not records:
+        return None
+    kept = _schedule(found, records).between(start, end)
     if not len(kept):  # between() of all sessions tells what there is
-        kept = whole
+        kept = _schedule(found, records)
     chosen = {label: records[label] for label in map(str, kept.labels)}
-    read = _read_sessions({folder / f"{label}.parquet": entry for label, entry in chosen.items()}, found["columns"])
+    finest = min(entry["increment_nanos"] for entry in chosen.values())
+    read = _read_sessions(folder, chosen, found["columns"], finest)
     if read is None:
         return None
     pointers, columns = read
-    volume = columns.pop("volume", None)
-    plain = {name: found[name] for name in _PLAIN} | {"quality": _read_quality(found["facts"], chosen)}
-    return Sessions(schedule=kept, pointers=pointers, columns=columns, volume=volume, **plain).between(start, end)
+    beside = {"volume": columns.pop("volume", None), "volatility": _volatility(columns, found)}
+    quality = _read_quality(found, chosen, _schedule(found, found["sessions"]).labels)
+    plain = {name: found[name] for name in _PLAIN} | {"quality": quality, "increment_nanos": finest}
+    return Sessions(schedule=kept, pointers=pointers, columns=columns, **beside, **plain).between(start, end)
 
 
-def _stored(sessions: Sessions, session: int) -> dict[str, Any]:
-    """Return the columns of one session's file: its observations, with their volume where the source has it."""
-    columns = sessions.observations(session)
-    if sessions.volume is not None:
-        columns["volume"] = sessions.volume[sessions.pointers[session] : sessions.pointers[session + 1]]
-    return columns
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return a folder's manifest, None where there is none or one of another version.
 
-
-def _hash(columns: dict[str, Any]) -> str:
-    return content_hash(*(columns[name].tobytes() for name in _KINDS if name in columns))
-
-
-def _manifest(sessions: Sessions, hashes: list[str]) -> dict[str, Any]:
-    schedule, quality = sessions.schedule, sessions.quality
-    rows = quality.drop(columns="split", errors="ignore").to_dict("records")  # declared, not read
-    sizes = np.diff(sessions.pointers).tolist()
-    facts = zip(schedule.opens.tolist(), schedule.closes.tolist(), sizes, hashes, rows, strict=True)
-    names = ("open", "close", "observations", "hash", "quality")
-    entries = [dict(zip(names, fact, strict=True)) for fact in facts]
-    return {
-        "version": CACHE_VERSION,
-        **{name: getattr(sessions, name) for name in _PLAIN},
-        "calendar": schedule.calendar,
-        "timezone": schedule.timezone,
-        "columns": [*OBSERVATIONS] if sessions.volume is None else [*_KINDS],
-        "facts": quality.facts,
-        "sessions": dict(zip(map(str, schedule.labels), entries, strict=True)),
-    }
-
-
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    Raises
+    ------
+    Corrupt
+        It cannot be read.
+    """
     try:
         found: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
     except FileNotFoundError:
@@ -166,36 +192,78 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
     return found if found.get("version") == CACHE_VERSION else None
 
 
-def _read_quality(facts: dict[str, Any], chosen: dict[str, Any]) -> Quality:
+def _schedule(found: dict[str, Any], records: dict[str, Entry]) -> Schedule:
+    labels = np.array(list(records), "datetime64[D]")
+    opens, closes = (np.array([entry[name] for entry in records.values()], np.int64) for name in ("open", "close"))
+    return Schedule(found["calendar"], found["timezone"], labels, opens, closes)
+
+
+def _volatility(columns: dict[str, Any], found: dict[str, Any]) -> Volatility | None:
+    """Take the implied volatilities out of the columns."""
+    if "vol_rows" not in columns:
+        return None
+    return Volatility(columns.pop("vol_total"), columns.pop("vol_rows"), found["volatility_seconds"])
+
+
+def _read_quality(found: dict[str, Any], chosen: dict[str, Entry], labels: Any) -> Quality:
     import pandas as pd
 
     index = pd.DatetimeIndex(np.array(list(chosen), "datetime64[ns]"), name="session")
+    facts = found.get("facts")
+    if facts is None:
+        facts = unite_facts([entry["facts"] for entry in chosen.values()], index, labels)
     return Quality(pd.DataFrame([entry["quality"] for entry in chosen.values()], index=index), facts)
 
 
-def _read_sessions(entries: dict[Path, dict[str, Any]], names: list[str]) -> tuple[Any, dict[str, Any]] | None:
+def _read_sessions(
+    folder: Path, entries: dict[str, Entry], names: list[str], increment_nanos: int
+) -> tuple[Any, dict[str, Any]] | None:
     """Return pointers and columns of sessions one after the other, None where a file is missing."""
     sizes = [entry["observations"] for entry in entries.values()]
     pointers = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     columns = {name: np.empty(pointers[-1], _KINDS[name]) for name in names}  # whole at once: memory for one copy
-    for (path, entry), first, last in zip(entries.items(), pointers[:-1], pointers[1:], strict=True):
-        part = _read_session(path, entry["hash"], names)
+    for (label, entry), first, last in zip(entries.items(), pointers[:-1], pointers[1:], strict=True):
+        part = _read_session(folder / f"{label}.parquet", entry["hash"])
         if part is None:
             return None
         if len(part["time"]) != last - first:
-            raise Corrupt(str(path), f"{len(part['time'])} observations, not {last - first} as its manifest says")
-        for name, column in part.items():
-            columns[name][first:last] = column
+            wrong = f"{len(part['time'])} observations, not {last - first} as its manifest says"
+            raise Corrupt(str(folder / f"{label}.parquet"), wrong)
+        part["price"] = _rescale(part["price"], entry["increment_nanos"], increment_nanos)
+        for name in names:
+            columns[name][first:last] = part[name]
     return pointers, columns
 
 
-def _read_session(path: Path, expected: str, names: list[str]) -> dict[str, Any] | None:
+def _rescale(price: Any, own_nanos: int, nanos: int) -> Any:
+    """Return prices in other, finer increments: every increment is a whole number of each finer one."""
+    times = own_nanos // nanos
+    if times > 1 and len(price) and int(price.max()) * times > np.iinfo(np.int32).max:
+        wrong = f"{int(price.max()) * own_nanos / NANOS:,.2f} dollars are beyond int32 increments of {nanos / NANOS}"
+        raise BadInput("increment", wrong, "give a coarser increment=, such as .01")
+    return price if times == 1 else price * np.int32(times)
+
+
+def _is_whole(path: Path, expected: str) -> bool:
+    """Return whether a session file is there and holds what it should. One that has not changed is read once."""
+    try:
+        facts = path.stat()
+        seen = str(path), facts.st_mtime_ns, facts.st_size, facts.st_ino, expected
+        if seen not in _seen and _read_session(path, expected) is not None:
+            _seen.add(seen)
+        return seen in _seen
+    except (Corrupt, FileNotFoundError):
+        return False
+
+
+def _read_session(path: Path, expected: str) -> dict[str, Any] | None:
     """Return one session's columns, None where the file is missing; refuse what is not what was written."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         table = pq.read_table(path, use_threads=False)
+        names = [name for name in _KINDS if name in table.column_names]
         columns = {name: table[name].to_numpy().astype(_KINDS[name], copy=False) for name in names}
     except FileNotFoundError:
         return None
@@ -204,6 +272,107 @@ def _read_session(path: Path, expected: str, names: list[str]) -> dict[str, Any]
     if _hash(columns) != expected:
         raise Corrupt(str(path), "its content is not what its manifest says")
     return columns
+
+
+# --- what is written
+
+
+def _stored(sessions: Sessions, session: int) -> dict[str, Any]:
+    """Return the columns of one session's file: its observations, with what the source has beside their prices."""
+    columns, at = sessions.observations(session), slice(*sessions.pointers[session : session + 2])
+    if sessions.volume is not None:
+        columns["volume"] = sessions.volume[at]
+    if sessions.volatility is not None:
+        columns |= {"vol_total": sessions.volatility.total[at], "vol_rows": sessions.volatility.rows[at]}
+    return columns
+
+
+def _hash(columns: dict[str, Any]) -> str:
+    return content_hash(*(columns[name].tobytes() for name in _KINDS if name in columns))
+
+
+def _save_files(folder: Path, sessions: Sessions, hashes: list[str]) -> dict[str, Entry]:
+    """Write the sessions' files that are not there; return their entries by date."""
+    for i, label in enumerate(map(str, sessions.schedule.labels)):
+        path = folder / f"{label}.parquet"
+        if not _is_whole(path, hashes[i]):
+            _write_session(path, _stored(sessions, i))
+    schedule, rows = sessions.schedule, sessions.quality.drop(columns="split", errors="ignore").to_dict("records")
+    sizes = np.diff(sessions.pointers).tolist()  # split: declared, not read
+    facts = zip(schedule.opens.tolist(), schedule.closes.tolist(), sizes, hashes, rows, strict=True)
+    names = ("open", "close", "observations", "hash", "quality")
+    common = {"increment_nanos": sessions.increment_nanos, "fetched_at": _now()}
+    entries = [dict(zip(names, fact, strict=True)) | common for fact in facts]
+    return dict(zip(map(str, schedule.labels), entries, strict=True))
+
+
+def _content(entry: Entry | None) -> Any:
+    """Return what an entry says but for when it was fetched."""
+    return entry and {name: value for name, value in entry.items() if name != "fetched_at"}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _head(sessions: Sessions) -> dict[str, Any]:
+    """Return what a manifest says of a source."""
+    return {
+        **{name: getattr(sessions, name) for name in _PLAIN},
+        **_calendar(sessions.schedule),
+        "columns": list(_stored(sessions, 0)),
+        "volatility_seconds": sessions.volatility.seconds if sessions.volatility else 0,
+    }
+
+
+def _calendar(schedule: Schedule) -> dict[str, str]:
+    return {"calendar": schedule.calendar, "timezone": schedule.timezone}
+
+
+def _add_entries(folder: Path, head: dict[str, Any], entries: dict[str, Entry]) -> None:
+    """Add sessions to a manifest, beside those that other processes have added meanwhile."""
+    with _locked(folder):
+        try:
+            found = read_manifest(folder) or {}
+        except Corrupt:
+            found = {}
+        sessions = dict(sorted({**found.get("sessions", {}), **entries}.items()))
+        manifest = {**found, "version": CACHE_VERSION, **head, "sessions": sessions}
+        _write(folder / "manifest.json", json.dumps(manifest).encode())
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock. It goes with the process that holds it, and leaves no file."""
+    while (handle := _lock(folder)) is None:
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(folder: Path) -> int | None:
+    """Return the handle of a folder that is locked now, None where somebody has removed it meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_ino == folder.stat().st_ino:
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+    return None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that holds no session any more."""
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
 
 
 def _write_session(path: Path, columns: dict[str, Any]) -> None:

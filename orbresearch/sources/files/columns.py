@@ -9,7 +9,7 @@ import numpy as np
 
 from orbresearch.errors import BadInput
 
-COLUMNS = ("timestamp_utc", "ticker", "price", "open", "high", "low", "close", "volume")
+COLUMNS = ("timestamp_utc", "ticker", "price", "open", "high", "low", "close", "volume", "delta", "implied_volatility")
 Own = str | Sequence[str]  # a column's own name; of a time also those of its date and its time of day
 Columns = Mapping[str, Any]  # canonical name -> own name, or None for a volume that is none
 _TIME_NAMES = ("timestamp", "time", "datetime", "date")

@@ -11,11 +11,13 @@ from orbresearch.sessions.bars import check_spacing, find_spacing, settle_stamp
 from orbresearch.sessions.calendar import schedule_around
 from orbresearch.sessions.observations import is_descending
 from orbresearch.sessions.rows import Rows
+from orbresearch.sessions.volatility import near_the_money
 from orbresearch.sources.files.columns import read_numbers, read_times
 from orbresearch.sources.files.tables import Prices, PriceTable, Reading
 
 Remarks = list[tuple[str, str]]
 _NO_VOLUME = 'give numbers of shares, or say columns={"volume": None}'
+_NO_GREEKS = "give numbers, or leave the column out"
 _EXTREMES = ("open", "high", "low")
 
 
@@ -90,6 +92,9 @@ def _read_part(part: PriceTable, reading: Reading, bars: bool) -> dict[str, Any]
     columns["price"] = read_numbers(table[close], f"{what} {close!r}")
     if bars:
         columns |= {name: read_numbers(table[name], f"{what} {name!r}") for name in _EXTREMES}
+    elif {"delta", "implied_volatility"} <= set(table.column_names):
+        greeks = [read_numbers(table[name], f"{what} {name!r}", _NO_GREEKS) for name in ("implied_volatility", "delta")]
+        columns["volatility"] = near_the_money(*greeks)
     if "volume" in table.column_names:
         columns["volume"] = read_numbers(table["volume"], f"{what} 'volume'", _NO_VOLUME)
     return columns

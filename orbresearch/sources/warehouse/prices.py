@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from orbresearch.sessions.volatility import NEAR_THE_MONEY, PARTS, Volatility
 from orbresearch.sources.warehouse.layout import Layout
-
-VOLATILITY_PARTS = 10**9  # volatilities are summed as whole parts: in any order, the same sum
-NEAR_THE_MONEY = (0.4, 0.6)  # of abs(delta), both exclusive
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +36,12 @@ class Seconds:
         Rows of the table that they stand for.
     returned : int
         Rows that came from the server.
-    volatility : dict of arrays, shape (n,), or None
-        ``vol_sum`` (int64, in 1e-9) and ``vol_rows`` (int32): implied volatilities near the money.
     """
 
     time: Any
     price: Any
     rows: int
     returned: int
-    volatility: dict[str, Any] | None = None
 
 
 def read_seconds(connection: sa.Connection, layout: Layout, ticker: str, first: int, last: int) -> Seconds:
@@ -64,16 +59,18 @@ def read_seconds(connection: sa.Connection, layout: Layout, ticker: str, first: 
     return Seconds(time, price, seen, returned + len(bad))
 
 
-def read_volatility(connection: sa.Connection, layout: Layout, ticker: str, time: Any, first: int, last: int) -> Any:
-    """Return the sums and counts of implied volatilities near the money at given seconds; None without the columns."""
+def read_volatility(
+    connection: sa.Connection, layout: Layout, ticker: str, time: Any, first: int, last: int
+) -> Volatility | None:
+    """Return implied volatility near the money at given seconds; None where the table has none."""
     if not {"delta", "implied_volatility"} <= set(layout.columns):
         return None
     at, total, count = _fetch(connection, _volatilities(layout), ticker=ticker, first=first, last=last)
-    found: dict[str, Any] = {"vol_sum": np.zeros(len(time), np.int64), "vol_rows": np.zeros(len(time), np.int32)}
+    found = Volatility(np.zeros(len(time), np.int64), np.zeros(len(time), np.int32), last - first + 1)
     where = np.searchsorted(time, at.astype(np.int64))
-    known = (where < len(time)) & (time[np.minimum(where, len(time) - 1)] == at)
-    found["vol_sum"][where[known]] = total[known].astype(np.int64)
-    found["vol_rows"][where[known]] = count[known].astype(np.int32)
+    known = np.isin(at, time)
+    found.total[where[known]] = total[known].astype(np.int64)
+    found.rows[where[known]] = count[known].astype(np.int32)
     return found
 
 
@@ -111,7 +108,7 @@ def _volatilities(layout: Layout) -> Any:
     time, delta, volatility = (layout.columns[name] for name in ("timestamp_utc", "delta", "implied_volatility"))
     least, most = NEAR_THE_MONEY
     near = sa.func.abs(delta) > least, sa.func.abs(delta) < most, volatility > 0
-    total = sa.func.sum(sa.func.round(volatility * VOLATILITY_PARTS))
+    total = sa.func.sum(sa.func.round(volatility * PARTS))
     return sa.select(time, total, sa.func.count()).where(*_window(layout), *near).group_by(time)
 
 

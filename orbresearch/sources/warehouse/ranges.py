@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
+from orbresearch.sessions.volatility import LEAST_ROWS, NEAR_THE_MONEY, PARTS
 from orbresearch.sources.warehouse.layout import Layout
-from orbresearch.sources.warehouse.prices import NEAR_THE_MONEY, VOLATILITY_PARTS
 
 COLUMNS = ("ticker", "session", "open_price", "high", "low", "count_trades", "trading_start", "avg_vol")
 _FIRST_LOOK = 60  # seconds after the range in which nearly every ticker is seen again
@@ -74,10 +74,10 @@ def _volatilities(connection: sa.Connection, layout: Layout, tickers: list[str],
     ticker, delta, volatility = (layout.columns[name] for name in ("ticker", "delta", "implied_volatility"))
     least, most = NEAR_THE_MONEY
     near = sa.func.abs(delta) > least, sa.func.abs(delta) < most, volatility > 0
-    total = sa.func.sum(sa.func.round(volatility * VOLATILITY_PARTS))
+    total = sa.func.sum(sa.func.round(volatility * PARTS))
     query = sa.select(ticker, total, sa.func.count()).where(*_window(layout, tickers, first, last), *near)
     rows = connection.execute(query.group_by(ticker)).fetchall()
-    means = {name: float(parts) / count / VOLATILITY_PARTS for name, parts, count in rows if count >= 2}
+    means = {name: float(parts) / count / PARTS for name, parts, count in rows if count >= LEAST_ROWS}
     return pd.Series(means, dtype=float).reindex(tickers)
 
 
