@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orbresearch import staging
+from orbresearch.console import tell
 from orbresearch.errors import BadInput
 from orbresearch.keep import Keep, covers, order_of, read_keep, write_keep
-from orbresearch.lab.progress import tell
 from orbresearch.lab.services import Services
 from orbresearch.lab.worker import encode_spec
 from orbresearch.plan import Plan

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from orbresearch.analysis.backtests import Backtest, backtest_of
 from orbresearch.analysis.performance import run_grid
+from orbresearch.console import in_notebook, tell
 from orbresearch.days import find_days
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid, read_points
 from orbresearch.inputs import Input
-from orbresearch.lab.progress import in_notebook, tell
 from orbresearch.plan import Chunk, parse_backtest_id
 from orbresearch.rules import Rules
 from orbresearch.schema import PARAMETERS

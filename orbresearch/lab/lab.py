@@ -10,12 +10,12 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
 
+from orbresearch.console import tell
 from orbresearch.errors import BadInput, OrbError, Unreachable
 from orbresearch.grid import ParameterGrid, ParameterList, Points
 from orbresearch.keep import Keep, check_keep, order_of, run_of, write_keep
 from orbresearch.lab import begin, cluster
 from orbresearch.lab.plugin import CHUNK_SECONDS, NAME, PRIORITY, STAGED_BYTES, FeederPlugin
-from orbresearch.lab.progress import tell
 from orbresearch.lab.reaper import lifecycle
 from orbresearch.lab.run import Run
 from orbresearch.lab.services import Services, open_services, start_redis

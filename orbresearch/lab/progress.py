@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 from typing import Any
 
+from orbresearch.console import somebody_looks
+
 _LOG_SECONDS = 30.0
-
-
-def tell(message: str) -> None:
-    """Say something to the person at the notebook or the terminal."""
-    sys.stdout.write(message + "\n")
-    sys.stdout.flush()
-
-
-def in_notebook() -> bool:
-    """Return whether a Jupyter kernel shows what a cell returns."""
-    if "IPython" not in sys.modules:
-        return False
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    return shell is not None and hasattr(shell, "kernel")
 
 
 class ProgressBar:
@@ -43,7 +28,7 @@ class ProgressBar:
         from tqdm.auto import tqdm
 
         self.total, self.tenth, self.due = total, -1, 0.0
-        self.live = sys.stderr.isatty() or "ipykernel" in sys.modules
+        self.live = somebody_looks()
         self.bar: Any = tqdm(
             total=total,
             initial=done,

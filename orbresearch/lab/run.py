@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from orbresearch.console import in_notebook, tell
 from orbresearch.errors import BadInput
 from orbresearch.keep import Best, Keep, read_keep
-from orbresearch.lab.progress import in_notebook, tell
 from orbresearch.lab.results import mark, say_unfinished
 from orbresearch.lab.status import describe_status, show_status
 from orbresearch.lab.watching import show_live, watch

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from orbresearch.console import tell
 from orbresearch.errors import BadInput, OrbError, RunFailed, Unreachable
 from orbresearch.keep import write_keep
-from orbresearch.lab.progress import ProgressBar, tell
+from orbresearch.lab.progress import ProgressBar
 from orbresearch.lab.status import ENDED, sentence, show_status
 
 if TYPE_CHECKING:

@@ -152,12 +152,25 @@ def load_sessions(
         raise BadInput("ticker", f"{ticker!r} names none", "give a ticker, or a list of them")
     nanos = None if increment is None else _increment_nanos(increment)
     declared = read_splits(splits)
-    loader = _Loader(source, reading, path, nanos, cache, tickers)
+    if hasattr(source, "collector"):
+        _refuse_reading(reading, path)
+        loader = source.collector(calendar, nanos, read_settings().cached_data if cache else None)
+    else:
+        loader = _Loader(source, reading, path, nanos, cache, tickers)
     names = loader.tickers() if tickers is None else tickers
     found = {name: apply_splits(loader.load(name, start, end), declared) for name in names}
     for item in found.values():
         item.ready()
     return found[ticker] if isinstance(ticker, str) else found
+
+
+def _refuse_reading(reading: Reading, path: str) -> None:
+    """Refuse options that say how to read a file where the source is a warehouse."""
+    usual = {"stamp": None, "tz": None, "columns": None, "layout": None}
+    given = [name for name, value in usual.items() if getattr(reading, name) != value]
+    given += ["bar"] * (reading.bar not in ("auto", None, 0)) + ["path"] * (path != PATHS[0])
+    if given:
+        raise BadInput(f"{given[0]}=", "a warehouse holds single prices at UTC seconds", "leave it out")
 
 
 class _Loader:

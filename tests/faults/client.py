@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 
 import orbresearch as orb
+from orbresearch.console import tell
 from orbresearch.errors import OrbError, RunFailed
 from orbresearch.keep import read_keep
-from orbresearch.lab.progress import tell
 from tests.faults.work import make_plan
 
 COMPLETE, REFUSED, FAILED = 0, 2, 3

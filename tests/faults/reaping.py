@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import sys
 
+from orbresearch.console import tell
 from orbresearch.lab import reaper
-from orbresearch.lab.progress import tell
 from orbresearch.settings import read_settings
 from tests.faults.hooks import Hooks
 from tests.faults.stage import opened_services

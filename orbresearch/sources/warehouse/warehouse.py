@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import sqlalchemy as sa
@@ -20,6 +21,9 @@ from orbresearch.sources.warehouse.places import find_place, open_engine
 from orbresearch.sources.warehouse.ranges import COLUMNS, read_ranges
 from orbresearch.sql.failures import address, is_lost, translated
 from orbresearch.sql.select import fetch_frame
+
+if TYPE_CHECKING:
+    from orbresearch.sources.warehouse.collect import Collector
 
 CONNECTIONS = 4
 _RETRY_SECONDS = (0.5, 2.0, 5.0)
@@ -202,6 +206,12 @@ class Warehouse:
         frame = pd.concat(found, ignore_index=True)[list(COLUMNS)] if found else pd.DataFrame(columns=list(COLUMNS))
         log.info("Returned %d rows of data in %.2f seconds.", len(frame), time.monotonic() - began)
         return frame
+
+    def collector(self, calendar: str, nanos: int | None, cached_data: Path | None) -> Collector:
+        """Return what ``load_sessions`` loads tickers with."""
+        from orbresearch.sources.warehouse.collect import Collector
+
+        return Collector(self, calendar, nanos, cached_data)
 
     def each(self, items: list[Any], work: Callable[[sa.Connection, Layout, Any], Any]) -> Iterator[Any]:
         """Yield ``work(connection, layout, item)`` of every item in order, over several connections at once.
