@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from orbresearch.sessions.quality import quality_of
     from orbresearch.sessions.ranges import organize_opening_range_data
     from orbresearch.sources.at_the_money import at_the_money_volatility
+    from orbresearch.sources.cached import cached, forget
     from orbresearch.sources.load import load_sessions
     from orbresearch.sources.screening import correlation, screen
     from orbresearch.sources.synthetic.sessions import synthetic_sessions
@@ -58,9 +59,11 @@ _HOMES = {
     "Sessions": "sessions.dataset",
     "Warehouse": "sources.warehouse.warehouse",
     "at_the_money_volatility": "sources.at_the_money",
+    "cached": "sources.cached",
     "compress_time_series": "sessions.dataset",
     "correlation": "sources.screening",
     "display": "lab.display",
+    "forget": "sources.cached",
     "frange": "grid",
     "lifecycle_result_data": "lab.archive",
     "load_sessions": "sources.load",
@@ -94,9 +97,11 @@ __all__ = [
     "Sessions",
     "Warehouse",
     "at_the_money_volatility",
+    "cached",
     "compress_time_series",
     "correlation",
     "display",
+    "forget",
     "frange",
     "lifecycle_result_data",
     "load_sessions",

@@ -148,13 +148,14 @@ def _joined(sessions: Sessions, rules: Rules) -> dict[str, list[float | str]]:
     }
 
 
-def run_record(plan: Plan, sessions: Mapping[str, Sessions], keep: Keep, version: str) -> dict[str, object]:
+def run_record(
+    plan: Plan, sessions: Mapping[str, Sessions], keep: Keep, version: str, quality: str
+) -> dict[str, object]:
     """Return the row of ``runs`` for a plan: what it was, in columns that people read.
 
     ``inputs`` tells where the prices lie in ``cached_data/`` and which hashes they must have.
     """
     labels = [label for item in plan.inputs for label in item.series.labels[[0, -1]]]
-    quality = [f"{ticker}: {line}" for ticker, item in sessions.items() for line in item.quality.summary.splitlines()]
     inputs = [
         {
             "ticker": ticker,
@@ -185,7 +186,7 @@ def run_record(plan: Plan, sessions: Mapping[str, Sessions], keep: Keep, version
         "rules": plan.rules.document(),
         "grid": plan.grid.document(),
         "inputs": inputs,
-        "quality": "\n".join(quality),
+        "quality": quality,
         "backtests": len(plan),
         "chunk_size": plan.chunk_rows,
         "source": ", ".join(dict.fromkeys(item.source for item in sessions.values())),

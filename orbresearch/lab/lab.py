@@ -24,6 +24,7 @@ from orbresearch.lab.worker import call_with_services, describe_services, warm_u
 from orbresearch.plan import Plan, fit_chunks, make_plan
 from orbresearch.rules import Rules
 from orbresearch.sessions.dataset import Sessions
+from orbresearch.sessions.quality import quality_of
 from orbresearch.settings import read_settings
 from orbresearch.summary import check_summary
 
@@ -262,12 +263,13 @@ class Lab:
         if check_keep(keep) != "all":
             check_summary(plan.grid)
         plan, keep, anew = begin.settle_keep(self.store, plan, keep)
-        for ticker, item in plan.sessions.items():
-            for sentence in item.quality.severe:
-                tell(f"severe: {ticker}: {sentence}")
+        report = quality_of(plan.sessions).summary
+        for line in report.splitlines():
+            if line.startswith("severe"):
+                tell(line)
         cached = {ticker: keep_sessions(self.settings.cached_data, item) for ticker, item in plan.sessions.items()}
         begin.tell_of_relatives(self.store, plan)
-        record = begin.run_record(plan, cached, keep, __version__)
+        record = begin.run_record(plan, cached, keep, __version__, report)
         computed = self._begin(plan, record, anew)
         known = f", {computed:,} of them known already" if computed else ""
         tell(f"run {plan.run_id}: {len(plan):,} backtests{known}")
@@ -282,6 +284,38 @@ class Lab:
         order = order_of(plan.run_id, str(record["kept"]), plan.chunk_rows)
         self._ask("orb_feed", order=order, store=self.store.uuid, chunks=left, computed=computed)
         return computed
+
+    def load_sessions(self, source: Any, ticker: Any = None, **options: Any) -> dict[str, Sessions]:
+        """Load many tickers' sessions at once: of files that the workers see, in the workers.
+
+        Parameters
+        ----------
+        source
+            As of ``orb.load_sessions``. A DataFrame is read here, a warehouse over connections of its own.
+        ticker : list of str, optional
+            Default: all that the source has.
+        **options
+            As of ``orb.load_sessions``.
+
+        Returns
+        -------
+        dict of Sessions
+            ``orb.quality_of(sessions).summary`` says what is wrong with them, in a few lines.
+
+        Examples
+        --------
+        >>> sessions = lab.load_sessions("prices.parquet")  # doctest: +SKIP
+        >>> run = lab.submit(sessions, grid, range_duration=300)  # doctest: +SKIP
+        """
+        from orbresearch.lab.loading import load_over
+
+        self._require_open()
+
+        def call(function: Callable[..., Any], batches: list[Any]) -> list[Any]:
+            found: list[Any] = self.client.gather(self.client.map(function, batches, pure=False))
+            return found
+
+        return load_over(call, self.slots(), source, ticker, options)
 
     def submit_priority(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a function in a worker now, while every slot computes backtests: first in, first out.

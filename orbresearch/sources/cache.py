@@ -39,7 +39,7 @@ from orbresearch.sessions.volatility import Volatility
 Entry = dict[str, Any]  # what a manifest says of a session
 
 _KINDS = {**OBSERVATIONS, "volume": VOLUME, "vol_total": np.dtype("<i8"), "vol_rows": np.dtype("<i4")}
-_seen: set[tuple[str, int, int, int, str]] = set()  # files that were whole when this process read them
+_seen = set[Any]()  # files that were whole when this process read them
 _PLAIN = ("ticker", "bar_seconds", "path", "source", "fingerprint")
 
 
@@ -223,12 +223,15 @@ def _read_sessions(
     pointers = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     columns = {name: np.empty(pointers[-1], _KINDS[name]) for name in names}  # whole at once: memory for one copy
     for (label, entry), first, last in zip(entries.items(), pointers[:-1], pointers[1:], strict=True):
-        part = _read_session(folder / f"{label}.parquet", entry["hash"])
+        path = folder / f"{label}.parquet"
+        seen = _mark(path, entry["hash"])
+        part = _read_session(path, entry["hash"])
         if part is None:
             return None
+        _seen.add(seen)
         if len(part["time"]) != last - first:
             wrong = f"{len(part['time'])} observations, not {last - first} as its manifest says"
-            raise Corrupt(str(folder / f"{label}.parquet"), wrong)
+            raise Corrupt(str(path), wrong)
         part["price"] = _rescale(part["price"], entry["increment_nanos"], increment_nanos)
         for name in names:
             columns[name][first:last] = part[name]
@@ -247,13 +250,21 @@ def _rescale(price: Any, own_nanos: int, nanos: int) -> Any:
 def _is_whole(path: Path, expected: str) -> bool:
     """Return whether a session file is there and holds what it should. One that has not changed is read once."""
     try:
-        facts = path.stat()
-        seen = str(path), facts.st_mtime_ns, facts.st_size, facts.st_ino, expected
+        seen = _mark(path, expected)
         if seen not in _seen and _read_session(path, expected) is not None:
             _seen.add(seen)
         return seen in _seen
-    except (Corrupt, FileNotFoundError):
+    except Corrupt:
         return False
+
+
+def _mark(path: Path, expected: str) -> Any:
+    """Return what tells a file from what it was before, and from what it should be; None where there is none."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return None
+    return str(path), facts.st_mtime_ns, facts.st_size, facts.st_ino, expected
 
 
 def _read_session(path: Path, expected: str) -> dict[str, Any] | None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
-
-import numpy as np
 
 from orbresearch.errors import BadInput, Corrupt
 from orbresearch.rules import to_nanos
@@ -18,6 +15,7 @@ from orbresearch.schema import CACHE_VERSION
 from orbresearch.sessions.bars import PATHS
 from orbresearch.sessions.calendar import DEFAULT_CALENDAR, schedule_around
 from orbresearch.sessions.dataset import Sessions, build_sessions
+from orbresearch.sessions.dates import read_date
 from orbresearch.sessions.quality import Quality
 from orbresearch.sessions.series import content_hash
 from orbresearch.sessions.splits import apply_splits, read_splits
@@ -144,7 +142,7 @@ def load_sessions(
     if path not in PATHS:
         raise BadInput("path", f"{path!r} is no path inside a bar", f"choose one of {', '.join(PATHS)}")
     reading = Reading(bar, stamp, tz, columns, calendar, layout)
-    start, end = _date("start", start), _date("end", end)
+    start, end = read_date("start", start), read_date("end", end)
     if start is not None and end is not None and end < start:
         raise BadInput("end", f"{end} lies before start {start}", "exchange them")
     tickers = None if ticker is None else [ticker] if isinstance(ticker, str) else list(ticker)
@@ -162,6 +160,15 @@ def load_sessions(
     for item in found.values():
         item.ready()
     return found[ticker] if isinstance(ticker, str) else found
+
+
+def list_tickers(
+    source: Any, *, columns: Mapping[str, Any] | None = None, layout: str | None = None, **_: Any
+) -> list[str]:
+    """Return the tickers of a source, in alphabetical order; ``columns`` and ``layout`` as of :func:`load_sessions`."""
+    if hasattr(source, "collector"):
+        return list(source.tickers())
+    return _Loader(source, Reading(columns=columns, layout=layout), PATHS[0], None, False, None).tickers()
 
 
 def _refuse_reading(reading: Reading, path: str) -> None:
@@ -244,17 +251,3 @@ def _increment_nanos(increment: Any) -> int:
     if not number or not 1e-9 <= increment < 1e9:  # NaN is in no interval
         raise BadInput("increment", f"{increment!r} is no amount above 0", "give dollars, such as .01")
     return to_nanos(increment)
-
-
-def _date(name: str, given: Any) -> Any:
-    """Return a date-like argument as datetime64[D], None as None."""
-    if given is None:
-        return None
-    text = str(given)[:10]
-    try:
-        found: Any = np.datetime64(text if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else "NaT", "D")
-    except ValueError:
-        found = np.datetime64("NaT")
-    if np.isnat(found):
-        raise BadInput(name, f"{given!r} is no date", "give e.g. 2024-03-26")
-    return found

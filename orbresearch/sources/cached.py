@@ -1,0 +1,148 @@
+"""What lies in cached_data/, and how it is removed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+
+from orbresearch.errors import BadInput, Corrupt
+from orbresearch.rules import NANOS
+from orbresearch.sessions.dates import read_date
+from orbresearch.settings import read_settings
+from orbresearch.sources.cache import drop_sessions, read_manifest
+
+COLUMNS = (
+    "ticker",
+    "source",
+    "first",
+    "last",
+    "sessions",
+    "empty",
+    "observations",
+    "bar_seconds",
+    "path",
+    "increment",
+    "bytes",
+    "fetched_at",
+    "fingerprint",
+)
+
+
+def cached() -> pd.DataFrame:
+    """Return what is in ``cached_data/``: a row per ticker and source.
+
+    Returns
+    -------
+    DataFrame
+        ``ticker``, ``source``; ``first``, ``last`` session; ``sessions`` with prices, and ``empty`` ones of which the
+        source had nothing; ``observations``; ``bar_seconds`` (0: single prices), ``path`` of bars, ``increment``
+        (dollars); ``bytes`` on disk; ``fetched_at`` (UTC, of the latest); ``fingerprint`` of source, options and
+        content. A folder that cannot be read, or that an older version wrote, says so in ``source``.
+
+    Examples
+    --------
+    >>> cached()[["ticker", "sessions", "bytes"]]  # doctest: +SKIP
+    """
+    rows = [_describe(folder, ticker, fingerprint) for folder, ticker, fingerprint in _folders()]
+    found = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["ticker", "fetched_at"], ignore_index=True)
+    dated = {name: pd.to_datetime(found[name]) for name in ("first", "last", "fetched_at")}
+    counted = {name: found[name].astype("Int64") for name in ("sessions", "empty", "observations", "bar_seconds")}
+    return found.assign(**dated, **counted)
+
+
+def forget(
+    ticker: str | Iterable[str] | None = None, start: Any = None, end: Any = None, *, fingerprint: str | None = None
+) -> int:
+    """Remove cached sessions; they are read from their source when they are asked for again.
+
+    Results stay. A stored backtest whose prices are forgotten can be drawn again once its source is loaded again.
+
+    Parameters
+    ----------
+    ticker : str or list of str, optional
+        Whose; all that is known of them.
+    start, end : date-like, optional
+        First and last session, both inclusive; default: all.
+    fingerprint : str, optional
+        Only what is under it: see ``orb.cached()``.
+
+    Returns
+    -------
+    int
+        How many sessions.
+
+    Raises
+    ------
+    BadInput
+        Neither ticker nor fingerprint is given, or nothing of that name is cached.
+
+    Examples
+    --------
+    >>> forget("SPY", start="2024-06-03", end="2024-06-03")  # doctest: +SKIP
+    1
+    """
+    if ticker is None and fingerprint is None:
+        raise BadInput("forget", "neither a ticker nor a fingerprint", "say which: orb.cached() lists them")
+    names = None if ticker is None else {ticker} if isinstance(ticker, str) else set(ticker)
+    first, last = read_date("start", start), read_date("end", end)
+    known = list(_folders())
+    chosen = [one for one in known if (names is None or one[1] in names) and fingerprint in (None, one[2])]
+    gone = (names or set()) - {one[1] for one in chosen}
+    if gone or not chosen:
+        listed = ", ".join(sorted({one[1] for one in known})[:10]) or "nothing"
+        asked = f"ticker {sorted(gone)[0]}" if gone else f"fingerprint {fingerprint}"
+        raise BadInput(asked, "is not in cached_data", f"there is {listed}")
+    return sum(_forget(folder, first, last) for folder, _, _ in chosen)
+
+
+def _forget(folder: Path, first: Any, last: Any) -> int:
+    """Remove a folder's sessions between two dates, the folder where none is left."""
+    try:
+        found = read_manifest(folder)
+    except Corrupt:
+        found = None
+    if found is None:
+        if first is None and last is None:
+            shutil.rmtree(folder)
+        return 0
+    dates = [date for date in found["sessions"] if str(first or "") <= date <= str(last or "9999")]
+    return len(drop_sessions(folder, dates))
+
+
+def _folders() -> Iterator[tuple[Path, str, str]]:
+    """Yield (folder, ticker, fingerprint) of all there are."""
+    root = read_settings().cached_data
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        name, dash, fingerprint = folder.name.rpartition("-")
+        if folder.is_dir() and dash and name:
+            yield folder, unquote(name), fingerprint
+
+
+def _describe(folder: Path, ticker: str, fingerprint: str) -> dict[str, Any]:
+    facts: dict[str, Any] = {"ticker": ticker, "fingerprint": fingerprint}
+    facts["bytes"] = sum(path.stat().st_size for path in folder.iterdir())
+    try:
+        found = read_manifest(folder)
+    except Corrupt as error:
+        return facts | {"source": f"damaged: {error.wrong}"}
+    if found is None:
+        return facts | {"source": "unfinished, or of an older version"}
+    entries = found["sessions"]
+    full = {label: entry for label, entry in entries.items() if entry["observations"]}
+    return facts | {
+        "source": found["source"],
+        "first": min(entries, default=None),
+        "last": max(entries, default=None),
+        "sessions": len(full),
+        "empty": len(entries) - len(full),
+        "observations": sum(entry["observations"] for entry in full.values()),
+        "bar_seconds": found["bar_seconds"],
+        "path": found["path"],
+        "increment": min((entry["increment_nanos"] for entry in full.values()), default=0) / NANOS or None,
+        "fetched_at": max((entry["fetched_at"] for entry in entries.values()), default=None),
+    }
