@@ -215,12 +215,12 @@ def _about_times(table: Any, facts: dict[str, Any]) -> Iterator[Finding]:
     first, late = table["first"], int((table["first"] > facts["late_after"]).sum())
     if late:
         sentence = f"{many(late, 'session')} {'begins' if late == 1 else 'begin'} late, the latest "
-        sentence += f"{first.max()} s after the open on {table['date'][first.argmax()]}"
+        sentence += f"{first.max():.0f} s after the open on {table['date'][first.argmax()]}"
         yield Finding("notable" if first.max() > 300 else "note", sentence, "sessions that begin late", late)
     early = table["date"][table["early_end"] > max(120, 2 * facts["bar_seconds"])]
     if len(early):
         sentence = f"{many(len(early), 'session')} without prices in the last two minutes: {_some(early)}"
-        sentence += f"; the earliest ends {table['early_end'].max()} s before the close"
+        sentence += f"; the earliest ends {table['early_end'].max():.0f} s before the close"
         yield Finding("notable", sentence, "sessions that end early", len(early))
     at_close = int((table["early_end"] == 0).sum()) if facts["bar_seconds"] else 0
     if at_close:
@@ -237,7 +237,7 @@ def _about_gaps(table: Any, facts: dict[str, Any]) -> Iterator[Finding]:
     alone = (longest > 5 * np.median(longest)) | (table["gaps"] <= _FEW_GAPS)
     holes = table["date"][(longest >= _HOLE_SECONDS) & alone]
     least = "a minute" if facts["bar_seconds"] <= 60 else "a bar"
-    sentence = f"{many(gaps, 'gap')} of more than {least}, the longest {longest.max()} s"
+    sentence = f"{many(gaps, 'gap')} of more than {least}, the longest {longest.max():.0f} s"
     sentence += f" on {table['date'][longest.argmax()]}"
     if len(holes):
         sentence += f"; holes of half an hour and more: {_some(holes)}"
