@@ -58,10 +58,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one per core)")
     parser.add_argument("--port", type=int, default=0, help="up: the scheduler's port (default: any free one)")
     source = parser.add_argument_group("prices (default: a synthetic market)")
-    source.add_argument("--prices", metavar="FILE", help="Parquet or CSV file")
-    source.add_argument("--ticker", help="which ticker of the file")
-    source.add_argument("--start", metavar="DATE", help="first session (default: the file's first)")
-    source.add_argument("--end", metavar="DATE", help="last session (default: the file's last)")
+    source.add_argument(
+        "--prices",
+        metavar="FILE",
+        help="Parquet, CSV or zip file, or a folder of them; "
+        "warehouse: where SQL_HOSTNAME says; mysql://user@host:port; sqlite:///file",
+    )
+    source.add_argument("--ticker", help="which ticker of them")
+    source.add_argument("--start", metavar="DATE", help="first session (default: the first there is)")
+    source.add_argument("--end", metavar="DATE", help="last session (default: the last there is)")
     source.add_argument("--bar", default="auto", help="seconds of a bar, 0 for single prices (default: auto)")
     source.add_argument(
         "--stamp", choices=("start", "end"), help="what a bar's time says (default: what the file settles)"
@@ -146,7 +151,10 @@ def load(options: argparse.Namespace) -> Sessions:
         raise BadInput("--ticker", "missing", "say which ticker of the file")
     bar: Any = options.bar if not str(options.bar).isdigit() else int(options.bar)
     choices = {"bar": bar, "stamp": options.stamp, "path": options.path, "tz": options.tz}
-    found: Sessions = orb.load_sessions(options.prices, options.ticker, start=options.start, end=options.end, **choices)
+    prices: Any = options.prices
+    if prices == "warehouse" or "://" in prices:
+        prices = orb.Warehouse(None if prices == "warehouse" else prices, env_file=options.env_file)
+    found: Sessions = orb.load_sessions(prices, options.ticker, start=options.start, end=options.end, **choices)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,14 @@ def test_the_quickstart_runs_on_real_prices(tmp_path, own_home, market_data):
     assert "256 sessions 2024-03-26" in said
     assert "9,747 of 9,747 backtests" in said
     assert "holoviews_exec" in said
+
+
+@pytest.mark.slow
+def test_prices_are_collected_from_a_synthetic_warehouse(tmp_path, own_home):
+    said = papermill("02_prices_and_ranges.ipynb", tmp_path, own_home, SESSIONS=3, END="2024-01-04", PER_SECOND=1)
+    assert re.search(r"Returned \d+ rows of data in \d+\.\d\d seconds\.", said)
+    assert "holoviews_exec" in said
+    assert {"SPY", "SYN001", "SYN002"} == {path.name.split("-")[0] for path in (own_home / "cached_data").iterdir()}
 
 
 @pytest.mark.slow
