@@ -87,12 +87,14 @@ def load_sessions(
 
     Parameters
     ----------
-    source : path or DataFrame
+    source : path, DataFrame or Warehouse
         A file: Parquet, CSV (plain, .gz, .bz2, .zst; separated by comma, semicolon or tab) or a .zip of CSV files; a
         folder of such files, searched to its bottom; a DataFrame. Default columns: ``timestamp_utc`` (or the only one
         called timestamp, time, datetime or date), ``ticker`` (optional), ``price``; for bars ``open``, ``high``,
         ``low`` and ``price`` or ``close``; in any case. A ``volume`` (also called vol, size, qty or quantity) is read
-        where there is one. ``underlying`` is the price where there is no other.
+        where there is one. ``underlying`` is the price where there is no other; with ``delta`` and
+        ``implied_volatility`` beside single prices, opening ranges have an ``avg_vol``. Of an ``orb.Warehouse``,
+        sessions that are over are fetched, each once.
     ticker : str or list of str, optional
         Which ticker; of a file without a ticker column, what to call it. In a folder such a file is the ticker's if its
         name says so: SPY.csv, SPY_2024.csv, SPY/2024.csv, ticker=SPY/2024.csv. Without it: all that the source names.
@@ -115,7 +117,8 @@ def load_sessions(
         The folder is a Lean data folder (the one that holds ``equity``): US trades by minute, second or tick, chosen by
         ``bar``: 60, 1 or 0; "auto" is the finest there is, and the report says which. Suspicious ticks take no part.
     increment : float, optional
-        Dollars; default: the coarsest of .01, .005, .001, .0005, .0001 that holds every price.
+        Dollars; default: the coarsest of .01, .005, .001, .0005, .0001 that holds every price of the ticker in the
+        source; of a warehouse, in the sessions asked for.
     calendar : str
         Exchange code; only its sessions are kept.
     splits : DataFrame or iterable of (ticker, date, ratio), optional
@@ -123,7 +126,8 @@ def load_sessions(
         .1 a reverse split; other tickers' take no part. Trades stay in the dollars of their day; what looks back over
         a split (``gap``, ``atr``, ``stretch``, ``relative_volume``, pictures) is in one share's dollars.
     cache : bool
-        Whether a file's sessions are kept in ``cached_data/``, so that the next call need not read the file again.
+        Whether sessions of files and warehouses are kept in ``cached_data/``, so that the next call need not read them
+        from there again: see ``orb.cached`` and ``orb.forget``.
 
     Returns
     -------
@@ -133,6 +137,9 @@ def load_sessions(
     ------
     BadInput
         Whatever cannot be read, by file, column, row or value, with what would be right.
+    Unreachable
+        A warehouse that does not answer, or goes away in the middle: sessions that are complete by then are cached, and
+        the message says which are missing.
 
     Notes
     -----
