@@ -191,11 +191,9 @@ def read_warehouse(
         One of the three is missing.
     """
     found = {**_read_environ(env_file, environ), **(given or {})}
-    missing = [name for name in _SQL[:3] if name not in found]
+    missing = [name for name in _SQL[:3] if name not in found or (name != "SQL_PASSWORD" and not found[name])]
     if missing:
-        fix = (
-            'set SQL_HOSTNAME, SQL_USERNAME and SQL_PASSWORD, or name a file: orb.Warehouse("sqlite:///prices.sqlite")'
-        )
+        fix = 'set what is missing, or name a file: orb.Warehouse("sqlite:///prices.sqlite")'
         raise BadInput("warehouse", f"{' and '.join(missing)} not set", fix)
     return MySQLSettings(
         found["SQL_HOSTNAME"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,11 +23,11 @@ LOAD_REFUSALS = {1045, 1047, 1148, 1227, 1235, 2068, 3948, 4166}
 _LOST = "the connection was lost: try again"
 _MYSQL_FIXES = {
     1040: "it has too many connections: close some, or raise max_connections",
-    1044: "CREATE DATABASE {database}; GRANT {rights} ON {database}.* TO '{username}';",
+    1044: "{create}GRANT {rights} ON {object} TO '{username}';",
     1045: "check {prefix}_USERNAME and {prefix}_PASSWORD",
     1049: "CREATE DATABASE {database};",
-    1142: "GRANT {rights} ON {database}.* TO '{username}';",
-    1143: "GRANT {rights} ON {database}.* TO '{username}';",
+    1142: "GRANT {rights} ON {object} TO '{username}';",
+    1143: "GRANT {rights} ON {object} TO '{username}';",
     1153: "raise max_allowed_packet there to 16 MB",
     1205: "another process holds a lock for long: try again when it is done",
     1213: "two processes wrote the same rows: try again",
@@ -79,22 +80,39 @@ def is_duplicate(error: DBAPIError) -> bool:
     return code_of(error) in _DUPLICATES
 
 
-def unreachable(place: Place, error: BaseException) -> Unreachable:
-    """Return the error that tells a person what to do about ``error``."""
+def unreachable(place: Place, error: BaseException, rights: str = "") -> Unreachable:
+    """Return the error that tells a person what to do about ``error``.
+
+    Parameters
+    ----------
+    rights : str
+        What an account is to be granted; by default all on the database of results, SELECT on a warehouse.
+    """
     code = code_of(error) if isinstance(error, DBAPIError) else 0
     if isinstance(place, SQLiteSettings):
         fix = _SQLITE_FIXES.get(code & 0xFF, "check the file, or {way_out}").format(way_out=place.way_out)
         return Unreachable("SQLite", address(place), reason_of(error), fix)
     fix = _MYSQL_FIXES.get(code, "look it up in the server's manual, or ask its administrator")
     host = f"{place.prefix}_{'ENDPOINT' if place.prefix == 'DB' else 'HOSTNAME'}"
-    rights = "ALL" if place.prefix == "DB" else "SELECT"
-    names = {"database": place.database or "*", "username": place.username, "prefix": place.prefix}
-    fix = fix.format(**names, host=host, rights=rights)
+    rights = rights or ("ALL" if place.prefix == "DB" else "SELECT")
+    names = {"database": place.database, "username": place.username, "prefix": place.prefix, "rights": rights}
+    names["object"] = f"{place.database}.*" if place.database else _denied_object(error)
+    names["create"] = f"CREATE DATABASE {place.database}; " if rights == "ALL" and place.database else ""
+    fix = fix.format(**names, host=host)
     return Unreachable("MySQL", address(place), reason_of(error), fix)
 
 
+def _denied_object(error: BaseException) -> str:
+    """Return the table that an account may not read, as its server names it (MySQL leaves out the database)."""
+    found = re.search(r"for table [`']?([^`']+)[`']?(?:\.[`']([^`']+)[`'])?", reason_of(error))
+    if not found:
+        denied = re.search(r"to database '([^']+)'", reason_of(error))
+        return f"{denied.group(1)}.*" if denied else "the table"
+    return ".".join(filter(None, found.groups()))
+
+
 @contextmanager
-def translated(place: Place) -> Iterator[None]:
+def translated(place: Place, rights: str = "") -> Iterator[None]:
     """Turn what a driver raises inside into :class:`~orbresearch.errors.Unreachable`.
 
     The driver's own error is not chained: its frames hold the connection's arguments.
@@ -102,7 +120,7 @@ def translated(place: Place) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, UnicodeError) as error:
-        raise unreachable(place, error) from None
+        raise unreachable(place, error, rights) from None
 
 
 def is_lost(error: Unreachable) -> bool:

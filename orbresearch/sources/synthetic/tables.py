@@ -74,7 +74,7 @@ def opened(place: Place) -> Iterator[Target]:
     is_mysql = isinstance(place, MySQLSettings)
     engine = mysql_engine(place, local_infile=True) if isinstance(place, MySQLSettings) else _sqlite_engine(place.path)
     try:
-        with translated(place):
+        with translated(place, "ALL"):
             yield Target(place, engine, is_mysql)
     finally:
         engine.dispose()
@@ -114,7 +114,7 @@ def create_tables(target: Target, mark: str) -> None:
 
 def _create_databases(connection: sa.Connection, server: MySQLSettings) -> None:
     for database in ("options", "stocks"):
-        with translated(replace(server, database=database)):  # the remedy names it
+        with translated(replace(server, database=database), "ALL"):  # the remedy names it
             connection.exec_driver_sql(f"CREATE DATABASE IF NOT EXISTS {database}")
 
 

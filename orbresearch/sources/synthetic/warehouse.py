@@ -77,7 +77,7 @@ def synthetic_warehouse(
     names, schedule = ticker_names(tickers), synthetic_schedule(sessions, start, what="sessions")
     market = _Market(int(seed), float(per_second))
     days = {name: list(days_of(market.seed, name, schedule)) for name in names}
-    with opened(find_place(url)) as target:
+    with opened(find_place("" if url is None else url)) as target:  # the environment's is one of real prices
         create_tables(target, market.mark)
         return _fill(target, market, days, progress)
 

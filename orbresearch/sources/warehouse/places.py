@@ -14,7 +14,11 @@ from orbresearch.settings import MySQLSettings, SQLiteSettings, read_warehouse
 from orbresearch.sql.engines import mysql_engine
 from orbresearch.sql.failures import Place
 
-_FORMS = 'give "mysql://user@host:port" or "sqlite:///prices.sqlite", or set SQL_HOSTNAME and name none'
+_FORMS = (
+    'give "mysql://user@host:port" with the password in SQL_PASSWORD, or "sqlite:///prices.sqlite", '
+    "or set SQL_HOSTNAME and name none"
+)
+_MYSQL_PORT = 3306
 
 
 def find_place(url: str | None, env_file: Any = None) -> Place:
@@ -23,27 +27,49 @@ def find_place(url: str | None, env_file: Any = None) -> Place:
     Parameters
     ----------
     url : str, optional
-        ``mysql://user:password@host:port``, the password from ``SQL_PASSWORD`` where it has none; or
-        ``sqlite:///file``.
+        ``mysql://user:password@host:port``, user and password from ``SQL_USERNAME`` and ``SQL_PASSWORD`` where it has
+        none; or ``sqlite:///file``.
 
     Raises
     ------
     BadInput
-        Another kind of URL, a file that is not there.
+        What is no such URL, or says more than that.
     """
     if url is None:
         return read_warehouse(env_file)
     try:
         found = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):  # what they say holds the URL, and that may hold a password
-        raise BadInput("warehouse", "that is no URL", _FORMS) from None
-    if found.drivername.startswith("sqlite") and found.database:
-        return SQLiteSettings(Path(found.database).expanduser().resolve(), "name another file")
-    if not found.drivername.startswith(("mysql", "mariadb")) or not found.host:
-        raise BadInput("warehouse", f"{found.drivername}:// is no warehouse", _FORMS)
-    facts = {"SQL_HOSTNAME": found.host, "SQL_USERNAME": found.username, "SQL_PASSWORD": found.password}
-    given = {name: value for name, value in facts.items() if value is not None}
-    return read_warehouse(env_file, given=given | ({"SQL_PORT": str(found.port)} if found.port else {}))
+        raise _refused("that is no URL") from None
+    kind = found.drivername.partition("+")[0]
+    if kind not in ("sqlite", "mysql", "mariadb"):
+        raise _refused(f"{kind}:// is no warehouse")
+    if found.query:
+        raise _refused(f"{kind}:// takes nothing after a ?")
+    return _file(found) if kind == "sqlite" else _server(found, env_file)
+
+
+def _refused(wrong: str) -> BadInput:
+    return BadInput("warehouse", wrong, _FORMS)
+
+
+def _file(url: sa.URL) -> SQLiteSettings:
+    if url.host or not url.database or url.database == ":memory:":
+        raise _refused("sqlite:// names no file: it takes three slashes, and a fourth before a full path")
+    return SQLiteSettings(Path(url.database).expanduser().resolve(), "name another file")
+
+
+def _server(url: sa.URL, env_file: Any) -> MySQLSettings:
+    """Return a server; nothing of the URL is shown: an ``@`` in a password shifts its parts."""
+    if not url.host or "@" in url.host:
+        raise _refused("mysql:// names no host (in a password, write @ as %40)")
+    if url.database:
+        raise _refused("mysql:// takes no database: greeks= and closes= name the tables with theirs")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise _refused("mysql:// has a port that is none")
+    facts = {"SQL_USERNAME": url.username, "SQL_PASSWORD": url.password}
+    given = {name: str(value) for name, value in facts.items() if value is not None}
+    return read_warehouse(env_file, given={"SQL_HOSTNAME": url.host, "SQL_PORT": str(url.port or _MYSQL_PORT), **given})
 
 
 def open_engine(place: Place, schemas: tuple[str, ...], connections: int) -> sa.Engine:
