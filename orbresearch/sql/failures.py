@@ -20,6 +20,7 @@ FILE_ASKED = 2027  # the drivers' number for a packet that makes no sense; ours 
 #: What servers and proxies say where LOAD DATA LOCAL is switched off, forbidden to the account, or unknown.
 LOAD_REFUSALS = {1045, 1047, 1148, 1227, 1235, 2068, 3948, 4166}
 
+_AWAY = "that the server runs, and that its firewall lets this machine in"
 _LOST = "the connection was lost: try again"
 _MYSQL_FIXES = {
     1040: "it has too many connections: close some, or raise max_connections",
@@ -32,7 +33,7 @@ _MYSQL_FIXES = {
     1205: "another process holds a lock for long: try again when it is done",
     1213: "two processes wrote the same rows: try again",
     1698: "check {prefix}_USERNAME and {prefix}_PASSWORD",
-    2003: "check {host} and {prefix}_PORT, that the server runs, and that its firewall lets this machine in",
+    2003: f"check {{host}} and {{prefix}}_PORT, {_AWAY}",
     1053: _LOST,  # the server is being ended
     1927: _LOST,  # an administrator has ended the connection
     2006: _LOST,
@@ -51,7 +52,7 @@ _SQLITE_FIXES = {
     26: "it is no SQLite file: move it away, or {way_out}",
 }
 
-
+_SQLITE_READONLY, _NO_DATABASE = 8, 1049
 _PASSING = {_LOST, _MYSQL_FIXES[1205], _MYSQL_FIXES[1213]}
 
 
@@ -92,7 +93,8 @@ def unreachable(place: Place, error: BaseException, rights: str = "") -> Unreach
     if isinstance(place, SQLiteSettings):
         fix = _SQLITE_FIXES.get(code & 0xFF, "check the file, or {way_out}").format(way_out=place.way_out)
         return Unreachable("SQLite", address(place), reason_of(error), fix)
-    fix = _MYSQL_FIXES.get(code, "look it up in the server's manual, or ask its administrator")
+    gone = isinstance(error, DBAPIError) and error.connection_invalidated
+    fix = _MYSQL_FIXES.get(code, _LOST if gone else "look it up in the server's manual, or ask its administrator")
     host = f"{place.prefix}_{'ENDPOINT' if place.prefix == 'DB' else 'HOSTNAME'}"
     rights = rights or ("ALL" if place.prefix == "DB" else "SELECT")
     names = {"database": place.database, "username": place.username, "prefix": place.prefix, "rights": rights}
@@ -123,6 +125,20 @@ def translated(place: Place, rights: str = "") -> Iterator[None]:
         raise unreachable(place, error, rights) from None
 
 
-def is_lost(error: Unreachable) -> bool:
-    """Return whether a connection was lost on the way: asking again may help."""
-    return error.fix in _PASSING
+def is_of_place(error: DBAPIError) -> bool:
+    """Return whether the server, the connection or the account is at fault, rather than the statement."""
+    code = code_of(error)
+    if hasattr(error.orig, "sqlite_errorcode"):
+        return code & 0xFF in _SQLITE_FIXES and code & 0xFF != _SQLITE_READONLY
+    return error.connection_invalidated or (code in _MYSQL_FIXES and code != _NO_DATABASE)
+
+
+def is_lost(error: Unreachable, *, was_there: bool = False) -> bool:
+    """Return whether a connection was lost on the way: asking again may help.
+
+    Parameters
+    ----------
+    was_there : bool
+        The server has answered before: where none answers now, it may be about to come back.
+    """
+    return error.fix in _PASSING or (was_there and error.fix.endswith(_AWAY))

@@ -92,12 +92,19 @@ def open_engine(place: Place, schemas: tuple[str, ...], connections: int) -> sa.
 
         return engine
     if not place.path.is_file():
-        raise Unreachable("SQLite", str(place.path), "there is no such file", place.way_out)
+        reason = "that is a folder" if place.path.is_dir() else "there is no such file"
+        raise Unreachable("SQLite", str(place.path), reason, place.way_out)
+    file = f"{place.path.as_uri()}?mode=ro"
 
     def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect("file:warehouse?mode=memory", uri=True, check_same_thread=False)
+        connection = sqlite3.connect(file, uri=True, check_same_thread=False)
         for schema in dict.fromkeys(schemas):
-            connection.execute(f'ATTACH ? AS "{schema}"', (f"{place.path.as_uri()}?mode=ro",))
+            if schema != "main":
+                connection.execute(f"ATTACH ? AS {_quoted(schema)}", (file,))
         return connection
 
     return sa.create_engine("sqlite+pysqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

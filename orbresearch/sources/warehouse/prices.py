@@ -12,6 +12,7 @@ the second show stands, the lowest of equally many.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,10 @@ import sqlalchemy as sa
 
 from orbresearch.sessions.volatility import NEAR_THE_MONEY, PARTS, Volatility
 from orbresearch.sources.warehouse.layout import Layout
+
+VOLATILITY_PARTS = 10**9  # volatilities are summed as whole parts: in any order, the same sum
+_AT_ONCE = 10_000  # seconds in one list: SQLite takes some 32,000
+NEAR_THE_MONEY = (0.4, 0.6)  # of abs(delta), both exclusive
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +71,11 @@ def read_volatility(
     if not {"delta", "implied_volatility"} <= set(layout.columns):
         return None
     at, total, count = _fetch(connection, _volatilities(layout), ticker=ticker, first=first, last=last)
-    found = Volatility(np.zeros(len(time), np.int64), np.zeros(len(time), np.int32), last - first + 1)
-    where = np.searchsorted(time, at.astype(np.int64))
+    found: dict[str, Any] = {"vol_sum": np.zeros(len(time), np.int64), "vol_rows": np.zeros(len(time), np.int32)}
     known = np.isin(at, time)
-    found.total[where[known]] = total[known].astype(np.int64)
-    found.rows[where[known]] = count[known].astype(np.int32)
+    where = np.searchsorted(time, at[known])
+    found["vol_sum"][where] = total[known].astype(np.int64)
+    found["vol_rows"][where] = count[known].astype(np.int32)
     return found
 
 
@@ -84,32 +89,47 @@ def _fetch(connection: sa.Connection, statement: Any, **facts: Any) -> Any:
     return np.array(rows, np.float64).T
 
 
-def _window(layout: Layout) -> tuple[Any, ...]:
-    time, ticker = layout.columns["timestamp_utc"], layout.columns["ticker"]
-    return ticker == sa.bindparam("ticker"), time.between(sa.bindparam("first"), sa.bindparam("last"))
+def usable(value: Any) -> Any:
+    """Return the condition that a price or a volatility is one: SQLite knows infinity and texts."""
+    return sa.and_(value > 0, value <= sys.float_info.max)
+
+
+def near_the_money(layout: Layout) -> Any:
+    """Return the condition that a row's implied volatility is one near the money."""
+    least, most = NEAR_THE_MONEY
+    distance = sa.func.abs(layout.columns["delta"])
+    return sa.and_(distance > least, distance < most, usable(layout.columns["implied_volatility"]))
+
+
+def volatility_parts(layout: Layout) -> Any:
+    """Return the sum of implied volatilities in 1e-9."""
+    return sa.func.sum(sa.func.round(layout.columns["implied_volatility"] * VOLATILITY_PARTS))
+
+
+def _window(layout: Layout) -> Any:
+    time = layout.columns["timestamp_utc"]
+    return layout.is_ticker(sa.bindparam("ticker")) & time.between(sa.bindparam("first"), sa.bindparam("last"))
 
 
 def _last_rows(layout: Layout) -> Any:
     """Return a query for (second, rows of it, price of its last row)."""
     time, price = layout.columns["timestamp_utc"], layout.columns["underlying"]
     lasts = sa.select(time.label("t"), sa.func.count().label("n"), sa.func.max(layout.key).label("k"))
-    found = lasts.where(*_window(layout)).group_by(time).subquery("seconds")
+    found = lasts.where(_window(layout)).group_by(time).subquery("seconds")
     return sa.select(found.c.t, found.c.n, price).join_from(found, layout.key.table, layout.key == found.c.k)
 
 
 def _commonest(layout: Layout) -> Any:
     """Return a query for (second, rows with this price, price)."""
     time, price = layout.columns["timestamp_utc"], layout.columns["underlying"]
-    return sa.select(time, sa.func.count(), price).where(*_window(layout)).group_by(time, price)
+    return sa.select(time, sa.func.count(), price).where(_window(layout)).group_by(time, price)
 
 
 def _volatilities(layout: Layout) -> Any:
     """Return a query for (second, sum of implied volatilities in 1e-9, how many)."""
-    time, delta, volatility = (layout.columns[name] for name in ("timestamp_utc", "delta", "implied_volatility"))
-    least, most = NEAR_THE_MONEY
-    near = sa.func.abs(delta) > least, sa.func.abs(delta) < most, volatility > 0
-    total = sa.func.sum(sa.func.round(volatility * PARTS))
-    return sa.select(time, total, sa.func.count()).where(*_window(layout), *near).group_by(time)
+    time = layout.columns["timestamp_utc"]
+    query = sa.select(time, volatility_parts(layout), sa.func.count())
+    return query.where(_window(layout), near_the_money(layout)).group_by(time)
 
 
 def _stand(time: Any, price: Any) -> tuple[Any, Any]:
@@ -123,12 +143,10 @@ def _stand(time: Any, price: Any) -> tuple[Any, Any]:
 def _earlier(connection: sa.Connection, layout: Layout, ticker: str, seconds: Any) -> Any:
     """Return, for seconds whose last row has no price, that of the last row which has one; NaN where none has."""
     found = np.full(len(seconds), np.nan)
-    if len(seconds) == 0:
-        return found
     time, price = layout.columns["timestamp_utc"], layout.columns["underlying"]
-    wanted = layout.columns["ticker"] == sa.bindparam("ticker"), time.in_(seconds.tolist()), price > 0
-    at, prices, _ = _fetch(
-        connection, sa.select(time, price, layout.key).where(*wanted).order_by(time, layout.key), ticker=ticker
-    )
-    found[np.searchsorted(seconds, at)] = prices  # of several, the last is assigned last
+    for start in range(0, len(seconds), _AT_ONCE):
+        wanted = layout.is_ticker(sa.bindparam("ticker")), time.in_(seconds[start : start + _AT_ONCE].tolist())
+        query = sa.select(time, price, layout.key).where(*wanted, usable(price)).order_by(time, layout.key)
+        at, prices, _ = _fetch(connection, query, ticker=ticker)
+        found[np.searchsorted(seconds, at)] = prices  # of several, the last is assigned last
     return found

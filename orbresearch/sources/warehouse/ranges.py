@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from orbresearch.sessions.volatility import LEAST_ROWS, NEAR_THE_MONEY, PARTS
 from orbresearch.sources.warehouse.layout import Layout
+from orbresearch.sources.warehouse.prices import VOLATILITY_PARTS, near_the_money, usable, volatility_parts
 
 COLUMNS = ("ticker", "session", "open_price", "high", "low", "count_trades", "trading_start", "avg_vol")
 _FIRST_LOOK = 60  # seconds after the range in which nearly every ticker is seen again
@@ -32,22 +33,22 @@ def read_ranges(connection: sa.Connection, layout: Layout, tickers: list[str], w
         ``trading_start`` is where nothing comes after.
     """
     opened, ended, closed = window
-    seconds = _standing(connection, layout, tickers, opened, ended - 1)
+    before = min(ended - 1, closed)  # half-days may end within
+    seconds = _standing(connection, layout, tickers, opened, before)
     grouped = seconds.groupby("ticker")["price"]
     found = pd.DataFrame({"open_price": grouped.first(), "high": grouped.max(), "low": grouped.min()})
     found["count_trades"] = grouped.count()
     found["trading_start"] = _next_prices(connection, layout, list(found.index), ended, closed)
-    found["avg_vol"] = _volatilities(connection, layout, list(found.index), opened, ended - 1)
+    found["avg_vol"] = _volatilities(connection, layout, list(found.index), opened, before)
     return found
 
 
 def _standing(connection: sa.Connection, layout: Layout, tickers: list[str], first: int, last: int) -> Any:
     """Return (ticker, second, price) in that order: the price that stands at the end of each second."""
     ticker, time, price = (layout.columns[name] for name in ("ticker", "timestamp_utc", "underlying"))
-    order = layout.key if layout.key is not None else sa.func.count()
-    chosen = sa.select(ticker, time, price, order).where(*_window(layout, tickers, first, last), price > 0)
-    if layout.key is None:
-        chosen = chosen.group_by(ticker, time, price)
+    order = sa.func.max(layout.key) if layout.key is not None else sa.func.count()
+    chosen = sa.select(ticker, time, price, order).where(*_window(layout, tickers, first, last), usable(price))
+    chosen = chosen.group_by(ticker, time, price)
     rows = connection.execute(chosen).fetchall()
     frame = pd.DataFrame(rows, columns=["ticker", "second", "price", "order"]).astype({"price": float})
     frame["lower"] = -frame["price"]  # of equally common prices the lowest stands
@@ -62,7 +63,7 @@ def _next_prices(connection: sa.Connection, layout: Layout, tickers: list[str], 
     for last in (min(ended + _FIRST_LOOK, closed), closed):
         left = [name for name in tickers if name not in found]
         if left:
-            wanted = sa.select(ticker, sa.func.min(time)).where(*_window(layout, left, ended, last), price > 0)
+            wanted = sa.select(ticker, sa.func.min(time)).where(*_window(layout, left, ended, last), usable(price))
             found |= {name: int(second) for name, second in connection.execute(wanted.group_by(ticker))}
     return pd.Series(found, dtype="Int64").reindex(tickers)
 
@@ -71,15 +72,13 @@ def _volatilities(connection: sa.Connection, layout: Layout, tickers: list[str],
     """Return the mean implied volatility near the money by ticker, NaN where fewer than two rows have one."""
     if not tickers or not {"delta", "implied_volatility"} <= set(layout.columns):
         return pd.Series(np.nan, tickers)
-    ticker, delta, volatility = (layout.columns[name] for name in ("ticker", "delta", "implied_volatility"))
-    least, most = NEAR_THE_MONEY
-    near = sa.func.abs(delta) > least, sa.func.abs(delta) < most, volatility > 0
-    total = sa.func.sum(sa.func.round(volatility * PARTS))
-    query = sa.select(ticker, total, sa.func.count()).where(*_window(layout, tickers, first, last), *near)
+    ticker = layout.columns["ticker"]
+    query = sa.select(ticker, volatility_parts(layout), sa.func.count())
+    query = query.where(*_window(layout, tickers, first, last), near_the_money(layout))
     rows = connection.execute(query.group_by(ticker)).fetchall()
     means = {name: float(parts) / count / PARTS for name, parts, count in rows if count >= LEAST_ROWS}
     return pd.Series(means, dtype=float).reindex(tickers)
 
 
 def _window(layout: Layout, tickers: list[str], first: int, last: int) -> tuple[Any, ...]:
-    return layout.columns["ticker"].in_(tickers), layout.columns["timestamp_utc"].between(first, last)
+    return layout.is_ticker(tickers), layout.columns["timestamp_utc"].between(first, last)

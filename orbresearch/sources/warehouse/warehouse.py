@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
 from orbresearch.errors import BadInput, Unreachable
 from orbresearch.sessions.calendar import DEFAULT_CALENDAR, Schedule, schedule_around
+from orbresearch.sessions.expiries import day_of
+from orbresearch.sources.at_the_money import check_tickers
 from orbresearch.sources.warehouse.layout import CLOSES, GREEKS, Layout, find_layout
 from orbresearch.sources.warehouse.places import find_place, open_engine
 from orbresearch.sources.warehouse.ranges import COLUMNS, read_ranges
@@ -78,7 +81,9 @@ class Warehouse:
         env_file: Any = None,
     ) -> None:
         self.place = find_place(url, env_file)
-        self.greeks, self.closes, self.volatility, self.connections = greeks, closes, int(volatility), int(connections)
+        self.greeks, self.closes = greeks, closes
+        self.volatility = _whole("volatility", volatility, 0, "seconds")
+        self.connections = _whole("connections", connections, 1, "connections")
         self.columns = dict(columns or {})
         unknown = [name for name in self.columns if name not in (*GREEKS, *CLOSES)]
         if unknown:
@@ -132,12 +137,12 @@ class Warehouse:
         return sorted(str(ticker) for ticker in found if ticker is not None)
 
     def span(self, ticker: str) -> tuple[int, int] | None:
-        """Return the first and the last moment with prices of a ticker, UTC epoch seconds; None where there is none."""
+        """Return the first and the last moment with rows of a ticker, UTC epoch seconds; None where there is none."""
         with self.reading(self.greeks, GREEKS) as (connection, layout):
             moment = layout.columns["timestamp_utc"]
-            query = sa.select(sa.func.min(moment), sa.func.max(moment)).where(layout.columns["ticker"] == ticker)
-            first, last = connection.execute(query).one()
-        return None if first is None else (int(first), int(last))
+            query = sa.select(moment).where(layout.is_ticker(sa.literal(ticker)), moment.is_not(None)).limit(1)
+            ends = [connection.execute(query.order_by(end)).scalar() for end in (moment.asc(), moment.desc())]
+        return None if ends[0] is None or ends[1] is None else (int(ends[0]), int(ends[1]))
 
     def daily_closes(self, tickers: Iterable[str] | None = None, start: Any = None, end: Any = None) -> pd.DataFrame:
         """Return daily closes: ``ticker, date, close_price``, by ticker and date.
@@ -149,16 +154,21 @@ class Warehouse:
         start, end : date-like, optional
             Both inclusive.
         """
+        first, last = (None if day is None else day_of(day, name) for name, day in (("start", start), ("end", end)))
+        names = None if tickers is None else _names(tickers)
         with self.reading(self.closes, CLOSES) as (connection, layout):
             ticker, date, price = (layout.columns[name] for name in CLOSES)
-            query = sa.select(ticker, date, price).order_by(ticker, date)
-            if tickers is not None:
-                query = query.where(ticker.in_(list(tickers)))
-            for limit, given in ((date.__ge__, start), (date.__le__, end)):
-                query = query if given is None else query.where(limit(str(pd.Timestamp(given).date())))
+            query = sa.select(ticker, date, price).where(
+                ticker.is_not(None) if names is None else layout.is_ticker(names)
+            )
+            if first is not None:
+                query = query.where(date >= str(first))
+            if last is not None:
+                query = query.where(date < str(last + np.timedelta64(1, "D")))  # moments of that day as well
             rows = connection.execute(query).fetchall()
         found = pd.DataFrame.from_records(rows, columns=list(CLOSES), coerce_float=True)
-        return found.astype({"close_price": float}).assign(date=pd.to_datetime(found["date"]))
+        found = found.astype({"close_price": float}).assign(date=pd.to_datetime(found["date"]))
+        return found.sort_values(["ticker", "date"], ignore_index=True)
 
     def opening_ranges(
         self,
@@ -173,7 +183,7 @@ class Warehouse:
         Parameters
         ----------
         range_duration : int
-            Seconds.
+            Seconds, at most as many as a session of these has.
         start, end : date-like
             First and last session; by default one.
         tickers : iterable of str, optional
@@ -185,14 +195,21 @@ class Warehouse:
             ``ticker, session, open_price, high, low`` (dollars as found), ``count_trades`` (seconds with a price),
             ``trading_start`` (UTC epoch seconds; missing where no price comes after), ``avg_vol``: as strategy.md,
             "Opening range", has them. Ticker and session without any price in the window have no row.
+
+        Raises
+        ------
+        BadInput
+            Another duration, no session from ``start`` to ``end``.
         """
-        if isinstance(range_duration, bool) or not 0 < int(range_duration) < 86_400:
-            raise BadInput("range_duration", f"{range_duration!r} is no number of seconds", "give e.g. 300")
-        names = self.tickers() if tickers is None else list(tickers)
+        seconds = _whole("range_duration", range_duration, 1, "seconds")
         schedule = find_schedule(calendar, start, end if end is not None else start)
+        longest = int((schedule.closes - schedule.opens).max())
+        if seconds > longest:
+            raise BadInput("range_duration", f"{seconds} seconds are more than a session's {longest}", "give e.g. 300")
+        names = self.tickers() if tickers is None else _names(tickers)
         windows = [
-            (int(opened), int(opened) + int(range_duration), int(closed))
-            for opened, closed in zip(schedule.opens, schedule.closes, strict=True)
+            (opened, opened + seconds, closed)
+            for opened, closed in zip(schedule.opens.tolist(), schedule.closes.tolist(), strict=True)
         ]
         began = time.monotonic()
 
@@ -203,7 +220,7 @@ class Warehouse:
             one.rename_axis("ticker").reset_index().assign(session=pd.Timestamp(label))
             for label, one in zip(schedule.labels, self.each(windows, read), strict=True)
         ]
-        frame = pd.concat(found, ignore_index=True)[list(COLUMNS)] if found else pd.DataFrame(columns=list(COLUMNS))
+        frame = pd.concat(found, ignore_index=True)[list(COLUMNS)]
         log.info("Returned %d rows of data in %.2f seconds.", len(frame), time.monotonic() - began)
         return frame
 
@@ -233,7 +250,7 @@ class Warehouse:
                 with self.reading(self.greeks, GREEKS) as (connection, layout):
                     return work(connection, layout, item)
             except Unreachable as error:
-                if pause is None or not is_lost(error):
+                if pause is None or not is_lost(error, was_there=bool(self._layouts)):
                     raise
                 log.warning("%s", error)
                 time.sleep(pause)
@@ -244,12 +261,17 @@ class Warehouse:
         """Lend a connection and the layout of a table. What the driver raises becomes ``Unreachable``."""
         engine = self._open()
         with translated(self.place), engine.connect() as connection:
-            if table not in self._layouts:
-                own = {name: column for name, column in self.columns.items() if name in known}
-                self._layouts[table] = layout = find_layout(connection, self.place, table, known, own)
-                if not layout.indexed:
-                    log.warning("%s has no index on ticker and time: every session reads the whole table", table)
+            with self._lock:
+                if table not in self._layouts:
+                    self._layouts[table] = self._look(connection, table, known)
             yield connection, self._layouts[table]
+
+    def _look(self, connection: sa.Connection, table: str, known: tuple[str, ...]) -> Layout:
+        own = {name: column for name, column in self.columns.items() if name in known}
+        layout = find_layout(connection, self.place, table, known, own)
+        if not layout.indexed and known == GREEKS:
+            log.warning("%s has no index that begins with ticker and time: each session reads far more", table)
+        return layout
 
     def _open(self) -> sa.Engine:
         with self._lock:
@@ -260,6 +282,28 @@ class Warehouse:
 
 
 def find_schedule(calendar: str, start: Any, end: Any) -> Schedule:
-    """Return the sessions from date ``start`` to ``end``, both inclusive."""
-    first, last = (int(pd.Timestamp(str(day)[:10]).timestamp()) for day in (start, end))
-    return schedule_around(calendar, first, last).between(str(start)[:10], str(end)[:10])
+    """Return the sessions from date ``start`` to ``end``, both inclusive.
+
+    Raises
+    ------
+    BadInput
+        There is none.
+    """
+    first, last = day_of(start, "start"), day_of(end, "end")
+    if last < first:
+        raise BadInput("end", f"{last} lies before start {first}", "exchange them")
+    seconds = (int(day.astype("datetime64[s]").astype(int)) for day in (first, last))
+    found = schedule_around(calendar, *seconds).between(first, last)
+    if not len(found):
+        raise BadInput("start", f"no session of {calendar} from {first} to {last}", "give a day on which it trades")
+    return found
+
+
+def _names(tickers: Iterable[str]) -> list[str]:
+    return check_tickers([tickers] if isinstance(tickers, str) else list(tickers))
+
+
+def _whole(name: str, value: Any, least: int, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise BadInput(name, f"{value!r} is no number of {what}", f"give a whole number of {least} or more")
+    return int(value)
