@@ -33,7 +33,7 @@ class Layout:
         A number that rises from row to row as they were inserted: it tells which price of a second was the last. None
         where the table has none.
     indexed : bool
-        Whether an index begins with ticker and time.
+        Whether an index begins with ticker and time; of a view, nobody knows.
     folds : bool
         Whether the database takes "spy" and "SPY " for "SPY", as MySQL does.
     """
@@ -91,12 +91,13 @@ def find_layout(
     columns = {canonical: column for canonical, column in names.items() if column in found}
     _check_kinds(found, columns, name, place)
     clause = sa.table(table, *map(sa.column, {**found, ROWID: None}), schema=schema or None)
-    key = _find_key(connection, inspector, clause, found)
+    is_view = table in inspector.get_view_names(schema or None)  # SQLite's have a rowid that is NULL
+    key = None if is_view else _find_key(connection, inspector, clause, found)
     pair = {columns["ticker"], columns.get("timestamp_utc", columns.get("date"))}
     return Layout(
         {canonical: clause.c[column] for canonical, column in columns.items()},
         key,
-        any(set(index[:2]) == pair for index in _indexes(inspector, table, schema or None)),
+        is_view or any(set(index[:2]) == pair for index in _indexes(inspector, table, schema or None)),
         isinstance(place, MySQLSettings),
     )
 
@@ -123,7 +124,7 @@ def _check_kinds(found: dict[str, Any], columns: dict[str, str], name: str, plac
     """Refuse moments that are no whole seconds, and prices that are text."""
     for canonical, wanted in (("timestamp_utc", "whole seconds since the epoch"), ("underlying", "a number")):
         kind = found[columns[canonical]]["type"] if canonical in columns else sa.Integer()
-        usable = isinstance(kind, (sa.Integer, sa.Numeric, sa.types.NullType))  # SQLite's columns may have no type
+        usable = isinstance(kind, (sa.Integer, sa.Numeric, sa.Float, sa.types.NullType))  # in SQLite, of no type
         if canonical == "timestamp_utc":
             usable &= not isinstance(kind, sa.Float) and not getattr(kind, "scale", 0)
         if not usable:
