@@ -105,12 +105,12 @@ def unreachable(place: Place, error: BaseException, rights: str = "") -> Unreach
 
 
 def _denied_object(error: BaseException) -> str:
-    """Return the table that an account may not read, as its server names it (MySQL leaves out the database)."""
-    found = re.search(r"for table [`']?([^`']+)[`']?(?:\.[`']([^`']+)[`'])?", reason_of(error))
-    if not found:
-        denied = re.search(r"to database '([^']+)'", reason_of(error))
-        return f"{denied.group(1)}.*" if denied else "the table"
-    return ".".join(filter(None, found.groups()))
+    """Return what an account may not use, as its server names it (often without the database)."""
+    said = reason_of(error)
+    if table := re.search(r"(?:for|in) table [`']?([^`'.]+)[`']?(?:\.[`']([^`']+)[`'])?", said):
+        return f"{table[1]}.{table[2]}" if table[2] else f"its_database.{table[1]}"
+    database = re.search(r"to database '([^']+)'", said)
+    return f"{database[1]}.*" if database else "its_database.*"
 
 
 @contextmanager
