@@ -228,9 +228,9 @@ def test_volatilities_near_the_money_are_summed_in_whole_parts(making):
     others = [option(T + 1, 0.5, 0.123456789), option(T + 2, None, None), option(T + 1, 0.5, 7.0, "X")]
     warehouse = making.make([*near, *edges, *bad, *others, option(T - 1, 0.5, 1.0), option(T + 101, 0.5, 1.0)])
     found = volatility_of(warehouse, seconds_of(warehouse))
-    assert found["vol_sum"].tolist() == [600_000_001, 123_456_789, 0]
-    assert found["vol_rows"].tolist() == [4, 1, 0]
-    assert (found["vol_sum"].dtype, found["vol_rows"].dtype) == (np.int64, np.int32)
+    assert found.total.tolist() == [600_000_001, 123_456_789, 0]
+    assert found.rows.tolist() == [4, 1, 0]
+    assert (found.total.dtype, found.rows.dtype) == (np.int64, np.int32)
 
 
 def test_without_their_columns_there_are_no_volatilities(making):

@@ -22,9 +22,7 @@ import sqlalchemy as sa
 from orbresearch.sessions.volatility import NEAR_THE_MONEY, PARTS, Volatility
 from orbresearch.sources.warehouse.layout import Layout
 
-VOLATILITY_PARTS = 10**9  # volatilities are summed as whole parts: in any order, the same sum
 _AT_ONCE = 10_000  # seconds in one list: SQLite takes some 32,000
-NEAR_THE_MONEY = (0.4, 0.6)  # of abs(delta), both exclusive
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +69,11 @@ def read_volatility(
     if not {"delta", "implied_volatility"} <= set(layout.columns):
         return None
     at, total, count = _fetch(connection, _volatilities(layout), ticker=ticker, first=first, last=last)
-    found: dict[str, Any] = {"vol_sum": np.zeros(len(time), np.int64), "vol_rows": np.zeros(len(time), np.int32)}
+    found = Volatility(np.zeros(len(time), np.int64), np.zeros(len(time), np.int32), last - first + 1)
     known = np.isin(at, time)
     where = np.searchsorted(time, at[known])
-    found["vol_sum"][where] = total[known].astype(np.int64)
-    found["vol_rows"][where] = count[known].astype(np.int32)
+    found.total[where] = total[known].astype(np.int64)
+    found.rows[where] = count[known].astype(np.int32)
     return found
 
 
@@ -103,7 +101,7 @@ def near_the_money(layout: Layout) -> Any:
 
 def volatility_parts(layout: Layout) -> Any:
     """Return the sum of implied volatilities in 1e-9."""
-    return sa.func.sum(sa.func.round(layout.columns["implied_volatility"] * VOLATILITY_PARTS))
+    return sa.func.sum(sa.func.round(layout.columns["implied_volatility"] * PARTS))
 
 
 def _window(layout: Layout) -> Any:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from orbresearch.sessions.volatility import LEAST_ROWS, NEAR_THE_MONEY, PARTS
+from orbresearch.sessions.volatility import LEAST_ROWS, PARTS
 from orbresearch.sources.warehouse.layout import Layout
-from orbresearch.sources.warehouse.prices import VOLATILITY_PARTS, near_the_money, usable, volatility_parts
+from orbresearch.sources.warehouse.prices import near_the_money, usable, volatility_parts
 
 COLUMNS = ("ticker", "session", "open_price", "high", "low", "count_trades", "trading_start", "avg_vol")
 _FIRST_LOOK = 60  # seconds after the range in which nearly every ticker is seen again
