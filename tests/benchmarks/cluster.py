@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,8 +161,8 @@ def _discard(services: Any) -> None:
 
 
 @contextmanager
-def temporary_home() -> Iterator[None]:
-    """Give a cluster a home and servers of its own, whatever the environment names.
+def temporary_home() -> Iterator[Path]:
+    """Give a cluster a home and servers of its own, whatever the environment names; yield the home.
 
     Afterwards the environment is as it was: Dask leaves settings in it that would slow other processes down.
     """
@@ -172,7 +173,7 @@ def temporary_home() -> Iterator[None]:
     with tempfile.TemporaryDirectory() as home:
         os.environ["ORB_HOME"] = home
         try:
-            yield
+            yield Path(home)
         finally:
             os.environ.clear()
             os.environ.update(before)
