@@ -31,6 +31,7 @@ PARTS = {
     "priority": ("Priority work", "journey.priority", False),
     "flat": ("Memory of ten million backtests", "journey.flat", False),
     "workers": ("Two worker processes, by the clock", "cluster.workers", False),
+    "warehouse": ("Sessions from a warehouse in MariaDB, by the clock", "warehouse.warehouse", False),
     "cached": ("From cached_data/ to Redis, by the clock", "cached.cached", False),
     "scale": ("The scheduler of up to 100 simulated workers", "scale.scale", False),
 }

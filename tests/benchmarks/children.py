@@ -88,6 +88,26 @@ def peak_memory(points: str) -> dict[str, float]:
     return {"above": peak - before - own, "table": own, "before": before, "peak": peak}
 
 
+@step
+def fetch(url: str, ticker: str, start: str, end: str) -> dict[str, float]:
+    """Return how far memory rises above what was there before and the sessions that a warehouse gives, bytes."""
+    from contextlib import redirect_stdout
+
+    import psutil
+
+    import orbresearch as orb
+
+    source = orb.Warehouse(url)
+    with redirect_stdout(sys.stderr):
+        orb.load_sessions(source, ticker, start=start, end=start, cache=False)  # imports, kernels
+        before = psutil.Process().memory_info().rss
+        found = orb.load_sessions(source, ticker, start=start, end=end)
+    arrays = [found.volatility.total, found.volatility.rows] if found.volatility else []
+    arrays += [*found.columns.values(), *found.series.columns.values()]
+    peak, own = _peak_bytes(), sum(array.nbytes for array in arrays)
+    return {"above": peak - before - own, "own": own, "before": before, "peak": peak}
+
+
 def _peak_bytes() -> int:
     """Return the most memory that this program has had; Linux's ``ru_maxrss`` would include that of its parent."""
     import resource
