@@ -273,7 +273,8 @@ def _read_session(path: Path, expected: str) -> dict[str, Any] | None:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, use_threads=False)
+        with pq.ParquetFile(path) as file:  # read_table looks for a data set first: as long again as reading
+            table = file.read(use_threads=False)
         names = [name for name in _KINDS if name in table.column_names]
         columns = {name: table[name].to_numpy().astype(_KINDS[name], copy=False) for name in names}
     except FileNotFoundError:
