@@ -13,7 +13,7 @@ import orbresearch as orb
 from orbresearch.sessions.dataset import Sessions
 from tests.benchmarks.cluster import temporary_home
 from tests.benchmarks.market import DURATION, market
-from tests.benchmarks.measure import Effort, Line, wall
+from tests.benchmarks.measure import Effort, Line
 
 MIB = 2**20
 
@@ -26,7 +26,7 @@ def cached(effort: Effort) -> Iterator[Line]:
         bare = _Bare(lab, orb.load_sessions(source, "SYN"))
         rounds = 3 if effort.quick else 2 * effort.pairs - 1
         yield _compare("cached sessions to staged", lab, bare, lambda: _from_cache(fingerprint), rounds, most=2)
-        name = "the same of a Parquet file, which is hashed to see whether it has changed"
+        name = "a Parquet file's, which is hashed first, to staged"
         yield _compare(name, lab, bare, lambda: orb.load_sessions(source, "SYN"), rounds)
 
 
@@ -100,12 +100,18 @@ def _compare(
 
     found, loaded = [], 0.0
     for _ in range(rounds + 1):
-        cpu = time.process_time()
-        seconds = wall(ours)
-        cpu = time.process_time() - cpu
+        one = _timed(ours)
         bare.flush()
-        found.append((seconds, wall(bare.read_and_set), loaded, cpu))
+        found.append((*one, *_timed(bare.read_and_set), loaded))
         bare.flush()
-    whole, other, loading, cpu = (float(np.median(column)) for column in zip(*found[1:], strict=True))
-    note = f"{whole:.2f} s, of it {loading:.2f} loading, {cpu:.2f} s of CPU; bare {other:.2f} s; {bare.note()}"
-    return Line(f"{name} / read and SET", [one / two for one, two, *_ in found[1:]], "x", most=most, note=note)
+    whole, used, other, needed, loading = (float(np.median(column)) for column in zip(*found[1:], strict=True))
+    both = f"{whole:.2f} s ({used:.2f} of CPU), of it {loading:.2f} loading; bare {other:.2f} s ({needed:.2f} of CPU)"
+    samples = [one / two for one, _, two, *_ in found[1:]]
+    return Line(f"{name} / read and SET", samples, "x", most=most, note=f"{both}; {bare.note()}")
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds by the clock and of CPU that work takes."""
+    start, used = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - start, time.process_time() - used
