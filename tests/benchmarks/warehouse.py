@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,11 +109,10 @@ def memory(here: Filled) -> Iterator[Line]:
     for sessions in (few, here.sessions):
         with temporary_home() as home:
             found = ask_child("fetch", here.url, here.tickers[-1], *map(str, here.schedule.labels[[0, sessions - 1]]))
-            assert any(Path(home).glob("cached_data/*/*.parquet"))
+            assert any(home.glob("cached_data/*/*.parquet"))
         above.append(found["above"] / MIB)
-        note = (
-            f"peak {found['peak'] / MIB:,.0f}, sessions {found['own'] / MIB:.1f}, before {found['before'] / MIB:,.0f}"
-        )
+        peak, own, before = (found[name] / MIB for name in ("peak", "own", "before"))
+        note = f"peak {peak:,.0f}, sessions {own:.1f}, before {before:,.0f} MiB"
         yield Line(f"peak memory of loading {sessions} sessions above their own", [above[-1]], "MiB", note=note)
     yield Line(f"{here.sessions - few} sessions more: growth of that", [above[1] - above[0]], "MiB", most=16)
 
@@ -124,12 +122,11 @@ def again(here: Filled, started: RestartableMySQL) -> Iterator[Line]:
     labels, ticker = here.schedule.labels, here.tickers[0]
     with temporary_home(), redirect_stdout(StringIO()):
 
-        def again() -> None:
-            assert len(orb.load_sessions(orb.Warehouse(here.url), ticker, start=labels[0], end=labels[-1])) == len(
-                labels
-            )
+        def once() -> None:
+            found = orb.load_sessions(orb.Warehouse(here.url), ticker, start=labels[0], end=labels[-1])
+            assert len(found) == len(labels)
 
-        again()
+        once()
         started.stop()
-        seconds = [wall(again) for _ in range(3)]
+        seconds = [wall(once) for _ in range(3)]
     yield Line(f"{here.sessions} sessions once more, the server stopped", [1e3 * one for one in seconds], "ms")
