@@ -1,9 +1,10 @@
 """cached_data/: observations as Parquet, one file per ticker and session, under a fingerprint.
 
 The folder of a ticker is named by the ticker and the fingerprint of source, options and content. Its manifest names
-every session with the hash of its observations, when it was fetched, and what the data-quality report says of it: a
-folder without one is unfinished, a session file that is missing or altered is noticed and made again from the source.
-Every file appears whole or not at all, and manifests are changed under a lock: several processes may fetch at once.
+every session with the hash of its observations, when it was fetched, and what the data-quality report says of it, and
+the sessions that were forgotten: a folder without one is unfinished, a session file that is missing or altered is
+noticed and made again from the source. Every file appears whole or not at all, and is written under the folder's lock:
+several processes may fetch, and forget, at once.
 
 A file is read whole, and its sessions are saved together: :func:`save_sessions`. A warehouse is fetched session by
 session, and each is saved as it comes, in increments of its own, with facts of its own: :func:`save_session`. Where the
@@ -16,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -62,22 +64,21 @@ def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
         parts = [sessions.increment_nanos, sessions.bar_seconds, sessions.path, labels, hashes]
         sessions = replace(sessions, fingerprint=content_hash(repr(parts).encode()))
     folder = cache_folder(cached_data, sessions.ticker, sessions.fingerprint)
-    folder.mkdir(parents=True, exist_ok=True)
-    entries = _save_files(folder, sessions, hashes)
-    known = known_sessions(folder)
-    if any(_content(known.get(label)) != _content(entry) for label, entry in entries.items()):
-        _add_entries(folder, _head(sessions) | {"facts": sessions.quality.facts}, entries)
+    with _locked(folder):
+        entries, known = _save_files(folder, sessions, hashes), known_sessions(folder)
+        if any(_content(known.get(label)) != _content(entry) for label, entry in entries.items()):
+            _add_entries(folder, _head(sessions) | {"facts": sessions.quality.facts}, entries)
     return sessions
 
 
 def save_session(cached_data: Path, session: Sessions) -> None:
     """Write a session that was fetched by itself; its report's facts are filed with it."""
-    folder = cache_folder(cached_data, session.ticker, session.fingerprint)
-    folder.mkdir(parents=True, exist_ok=True)
-    entries = _save_files(folder, session, [_hash(_stored(session, 0))])
-    for entry in entries.values():
-        entry["facts"] = session.quality.facts
-    _add_entries(folder, _head(session), entries)
+    folder, hashes = cache_folder(cached_data, session.ticker, session.fingerprint), [_hash(_stored(session, 0))]
+    with _locked(folder):
+        entries = _save_files(folder, session, hashes)
+        for entry in entries.values():
+            entry["facts"] = session.quality.facts
+        _add_entries(folder, _head(session), entries)
 
 
 def save_empty(cached_data: Path, head: dict[str, Any], schedule: Schedule) -> None:
@@ -91,12 +92,12 @@ def save_empty(cached_data: Path, head: dict[str, Any], schedule: Schedule) -> N
     """
     if not len(schedule):
         return
-    folder = cache_folder(cached_data, head["ticker"], head["fingerprint"])
-    folder.mkdir(parents=True, exist_ok=True)
     times = zip(map(str, schedule.labels), schedule.opens.tolist(), schedule.closes.tolist(), strict=True)
     facts = {"observations": 0, "fetched_at": _now()}
     entries = {label: {"open": opened, "close": closed, **facts} for label, opened, closed in times}
-    _add_entries(folder, head | _calendar(schedule), entries)
+    folder = cache_folder(cached_data, head["ticker"], head["fingerprint"])
+    with _locked(folder):
+        _add_entries(folder, head | _calendar(schedule), entries)
 
 
 def keep_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
@@ -107,12 +108,14 @@ def keep_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
     """
     if sessions.fingerprint:
         folder = cache_folder(cached_data, sessions.ticker, sessions.fingerprint)
-        known = known_sessions(folder)
         hashes = {str(label): _hash(_stored(sessions, i)) for i, label in enumerate(sessions.schedule.labels)}
-        if all(known.get(label, {}).get("hash") == content for label, content in hashes.items()):
-            if all(_is_whole(folder / f"{label}.parquet", content) for label, content in hashes.items()):
-                return sessions
-            return save_sessions(cached_data, sessions)  # repairs what is damaged
+        first, last = min(hashes), max(hashes)
+        known = {label: entry.get("hash") for label, entry in known_sessions(folder).items() if first <= label <= last}
+        if {label: content for label, content in known.items() if content} == hashes:
+            if not all(_is_whole(folder / f"{label}.parquet", content) for label, content in hashes.items()):
+                with _locked(folder):
+                    _save_files(folder, sessions, list(hashes.values()))  # the manifest is right
+            return sessions
     return save_sessions(cached_data, replace(sessions, fingerprint=""))
 
 
@@ -126,18 +129,28 @@ def known_sessions(folder: Path) -> dict[str, Entry]:
 
 
 def drop_sessions(folder: Path, labels: list[str]) -> list[str]:
-    """Remove sessions from a folder, and the folder with the last of them; return the dates that were there."""
+    """Remove sessions from a folder, and the folder with the last of them; return the dates that were there.
+
+    Their dates stay in the manifest as forgotten: what is left of a source never passes for the whole.
+    """
     with _locked(folder):
-        found = read_manifest(folder)
-        gone = [label for label in labels if found and label in found["sessions"]]
-        if found and gone:
-            found["sessions"] = {label: entry for label, entry in found["sessions"].items() if label not in gone}
-            _write(folder / "manifest.json", json.dumps(found).encode())
+        found = read_manifest(folder) or {"sessions": {}}
+        gone = [label for label in labels if label in found["sessions"]]
+        left = {label: entry for label, entry in found["sessions"].items() if label not in set(gone)}
+        if not left:
+            shutil.rmtree(folder)
+            return gone
+        forgotten = sorted({*found.get("forgotten", []), *gone})
+        _write(folder / "manifest.json", json.dumps({**found, "sessions": left, "forgotten": forgotten}).encode())
         for label in labels:
             (folder / f"{label}.parquet").unlink(missing_ok=True)
-        if found and not found["sessions"]:
-            _remove(folder)
     return gone
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that it holds."""
+    with _locked(folder):
+        shutil.rmtree(folder)
 
 
 # --- loading
@@ -155,7 +168,7 @@ def load_cached(
     """
     folder = cache_folder(cached_data, ticker, fingerprint)
     found = read_manifest(folder)
-    if found is None:
+    if found is None or _lacks(found, start, end):
         return None
     records = {label: entry for label, entry in found["sessions"].items() if entry["observations"]}
     if not records:
@@ -189,7 +202,15 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise Corrupt(str(folder / "manifest.json"), f"{error}; remove the folder to read the source again") from None
-    return found if found.get("version") == CACHE_VERSION else None
+    if not isinstance(found, dict) or not isinstance(found.get("sessions", {}), dict):
+        raise Corrupt(str(folder / "manifest.json"), "it is no manifest; remove the folder to read the source again")
+    return found if found.get("version") == CACHE_VERSION and "sessions" in found else None
+
+
+def _lacks(found: dict[str, Any], start: Any, end: Any) -> bool:
+    """Return whether one of the sessions between two dates was forgotten."""
+    first, last = ("" if start is None else str(start)[:10]), ("9999" if end is None else str(end)[:10])
+    return any(first <= label <= last for label in found.get("forgotten", []))
 
 
 def _schedule(found: dict[str, Any], records: dict[str, Entry]) -> Schedule:
@@ -232,6 +253,8 @@ def _read_sessions(
         if len(part["time"]) != last - first:
             wrong = f"{len(part['time'])} observations, not {last - first} as its manifest says"
             raise Corrupt(str(path), wrong)
+        if not set(names) <= set(part):
+            raise Corrupt(str(path), f"it has not all of the columns {', '.join(names)}")
         part["price"] = _rescale(part["price"], entry["increment_nanos"], increment_nanos)
         for name in names:
             columns[name][first:last] = part[name]
@@ -342,15 +365,15 @@ def _calendar(schedule: Schedule) -> dict[str, str]:
 
 
 def _add_entries(folder: Path, head: dict[str, Any], entries: dict[str, Entry]) -> None:
-    """Add sessions to a manifest, beside those that other processes have added meanwhile."""
-    with _locked(folder):
-        try:
-            found = read_manifest(folder) or {}
-        except Corrupt:
-            found = {}
-        sessions = dict(sorted({**found.get("sessions", {}), **entries}.items()))
-        manifest = {**found, "version": CACHE_VERSION, **head, "sessions": sessions}
-        _write(folder / "manifest.json", json.dumps(manifest).encode())
+    """Add sessions to the manifest of a locked folder, beside those that other processes have added meanwhile."""
+    try:
+        found = read_manifest(folder) or {}
+    except Corrupt:
+        found = {}
+    sessions = dict(sorted({**found.get("sessions", {}), **entries}.items()))
+    forgotten = [label for label in found.get("forgotten", []) if label not in entries]
+    manifest = {**found, "version": CACHE_VERSION, **head, "sessions": sessions, "forgotten": forgotten}
+    _write(folder / "manifest.json", json.dumps(manifest).encode())
 
 
 @contextmanager
@@ -359,6 +382,8 @@ def _locked(folder: Path) -> Iterator[None]:
     while (handle := _lock(folder)) is None:
         pass
     try:
+        for part in folder.glob(".*.part"):  # nobody else writes now: somebody was killed while writing it
+            part.unlink(missing_ok=True)
         yield
     finally:
         os.close(handle)
@@ -378,13 +403,6 @@ def _lock(folder: Path) -> int | None:
             raise
         os.close(handle)
     return None
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder that holds no session any more."""
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
 
 
 def _write_session(path: Path, columns: dict[str, Any]) -> None:

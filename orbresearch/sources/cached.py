@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from orbresearch.errors import BadInput, Corrupt
 from orbresearch.rules import NANOS
 from orbresearch.sessions.dates import read_date
 from orbresearch.settings import read_settings
-from orbresearch.sources.cache import drop_sessions, read_manifest
+from orbresearch.sources.cache import drop_sessions, read_manifest, remove_folder
 
 COLUMNS = (
     "ticker",
@@ -31,6 +31,7 @@ COLUMNS = (
     "fetched_at",
     "fingerprint",
 )
+_FINGERPRINT = re.compile("[0-9a-f]{32}")  # folders that are named otherwise are somebody's own
 
 
 def cached() -> pd.DataFrame:
@@ -108,7 +109,7 @@ def _forget(folder: Path, first: Any, last: Any) -> int:
         found = None
     if found is None:
         if first is None and last is None:
-            shutil.rmtree(folder)
+            remove_folder(folder)
         return 0
     dates = [date for date in found["sessions"] if str(first or "") <= date <= str(last or "9999")]
     return len(drop_sessions(folder, dates))
@@ -119,7 +120,7 @@ def _folders() -> Iterator[tuple[Path, str, str]]:
     root = read_settings().cached_data
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
         name, dash, fingerprint = folder.name.rpartition("-")
-        if folder.is_dir() and dash and name:
+        if folder.is_dir() and dash and name and _FINGERPRINT.fullmatch(fingerprint):
             yield folder, unquote(name), fingerprint
 
 

@@ -20,13 +20,14 @@ from orbresearch.schema import CACHE_VERSION
 from orbresearch.sessions.calendar import Schedule, schedule_around
 from orbresearch.sessions.dataset import Sessions, build_sessions
 from orbresearch.sessions.quality import Quality
-from orbresearch.sessions.rows import Rows, is_price
+from orbresearch.sessions.rows import INCREMENTS, Rows, rounds_to_price
 from orbresearch.sessions.series import content_hash
 from orbresearch.sources.cache import (
     cache_folder,
     drop_sessions,
     known_sessions,
     load_cached,
+    read_manifest,
     save_empty,
     save_session,
 )
@@ -94,6 +95,9 @@ class Collector:
                 raise BadInput(f"ticker {ticker}", f"no prices in {self.warehouse.where}", "check the ticker")
             first, last = (pd.Timestamp(second, unit="s").date() for second in span)
             start, end = start if start is not None else first, end if end is not None else last
+            if str(end) < str(start):
+                wrong = f"{self.warehouse.where} has prices from {first} to {last} only"
+                raise BadInput(f"ticker {ticker}", wrong, "give other dates")
         first, last = (int(pd.Timestamp(str(day)).timestamp()) for day in (start, end))
         schedule = schedule_around(self.calendar, min(first, last), max(first, last)).between(start, end)
         over = schedule.closes + _SETTLED_SECONDS <= time.time()
@@ -119,6 +123,7 @@ class _Ticker:
     def load(self, schedule: Schedule) -> Sessions | None:
         """Return the sessions of a schedule; fetch what is missing or damaged."""
         dates = schedule.labels[0], schedule.labels[-1]
+        self._warn(schedule)
         while True:
             missing = self._missing(schedule)
             if len(missing):
@@ -138,15 +143,25 @@ class _Ticker:
         known = known_sessions(self.folder)
         return {label: known[label] for label in map(str, schedule.labels) if label in known}
 
+    def _gone(self, known: dict[str, Any]) -> set[str]:
+        """Return the sessions whose file is gone."""
+        full = [label for label, entry in known.items() if entry["observations"]]
+        return {label for label in full if not (self.folder / f"{label}.parquet").exists()}
+
+    def _warn(self, schedule: Schedule) -> None:
+        """Say which of the files that were cached cannot be used any more."""
+        try:
+            read_manifest(self.folder)
+        except Corrupt as error:
+            log.warning("%s; fetching all of its sessions again", error)
+        for label in sorted(self._gone(self._known(schedule))):
+            log.warning("%s is gone; fetching it again", self.folder / f"{label}.parquet")
+
     def _missing(self, schedule: Schedule) -> Schedule:
         """Return the sessions that are not cached, or whose file is gone."""
         known = self._known(schedule)
-        gone = [
-            str(label) not in known
-            or (known[str(label)]["observations"] > 0 and not (self.folder / f"{label}.parquet").exists())
-            for label in schedule.labels
-        ]
-        return _chosen(schedule, np.array(gone, bool))
+        there = known.keys() - self._gone(known)
+        return _chosen(schedule, np.array([str(label) not in there for label in schedule.labels], bool))
 
     def _fetch(self, missing: Schedule) -> None:
         """Fetch sessions and cache each as it comes."""
@@ -162,9 +177,17 @@ class _Ticker:
                     bar.update()
         except Unreachable as error:
             raise self._interrupted(error, missing) from None
-        nothing = np.isin(np.arange(len(missing)), empty)
-        save_empty(self.cached_data, self._head(), _chosen(missing, nothing))
+        self._remember(_chosen(missing, np.isin(np.arange(len(missing)), empty)))
         tell(f"Returned {returned} rows of data in {time.monotonic() - began:.2f} seconds.")
+
+    def _remember(self, empty: Schedule) -> None:
+        """Write down which sessions the warehouse has nothing of, so that they are not asked for again.
+
+        Those after the last session with prices are: the warehouse may only not have been filled so far.
+        """
+        full = [label for label, entry in known_sessions(self.folder).items() if entry["observations"]]
+        before = np.array([str(label) < max(full, default="") for label in empty.labels], bool)
+        save_empty(self.cached_data, self._head(), _chosen(empty, before))
 
     def _reader(self, missing: Schedule) -> Any:
         """Return what fetches and caches a session, given a connection; it returns how many rows came."""
@@ -172,7 +195,7 @@ class _Ticker:
         def read(connection: sa.Connection, layout: Layout, i: int) -> int:
             one = _chosen(missing, np.arange(len(missing)) == i)
             seconds = read_seconds(connection, layout, self.ticker, int(one.opens[0]), int(one.closes[0]))
-            if not is_price(seconds.price).any():
+            if not rounds_to_price(seconds.price, self.nanos or INCREMENTS[-1]).any():
                 return 0
             session = self._build(seconds, one)
             if self.warehouse.volatility:
