@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -31,6 +32,8 @@ COLUMNS = (
     "fetched_at",
     "fingerprint",
 )
+_NAMES_SHOWN = 10
+_COUNTS = ("sessions", "empty", "observations", "bar_seconds", "bytes")
 _FINGERPRINT = re.compile("[0-9a-f]{32}")  # folders that are named otherwise are somebody's own
 
 
@@ -51,9 +54,10 @@ def cached() -> pd.DataFrame:
     """
     rows = [_describe(folder, ticker, fingerprint) for folder, ticker, fingerprint in _folders()]
     found = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["ticker", "fetched_at"], ignore_index=True)
-    dated = {name: pd.to_datetime(found[name]) for name in ("first", "last", "fetched_at")}
-    counted = {name: found[name].astype("Int64") for name in ("sessions", "empty", "observations", "bar_seconds")}
-    return found.assign(**dated, **counted)
+    dated = {name: pd.to_datetime(found[name]).astype("datetime64[s]") for name in ("first", "last")}
+    dated["fetched_at"] = pd.to_datetime(found["fetched_at"], utc=True).astype("datetime64[s, UTC]")
+    counted = {name: found[name].astype("Int64") for name in _COUNTS}
+    return found.assign(**dated, **counted, increment=found["increment"].astype(float))
 
 
 def forget(
@@ -87,18 +91,27 @@ def forget(
     >>> forget("SPY", start="2024-06-03", end="2024-06-03")  # doctest: +SKIP
     1
     """
-    if ticker is None and fingerprint is None:
+    names = None if ticker is None else [ticker] if isinstance(ticker, str) else list(ticker)
+    if not names and fingerprint is None:
         raise BadInput("forget", "neither a ticker nor a fingerprint", "say which: orb.cached() lists them")
-    names = None if ticker is None else {ticker} if isinstance(ticker, str) else set(ticker)
     first, last = read_date("start", start), read_date("end", end)
+    if first is not None and last is not None and last < first:
+        raise BadInput("end", f"{last} lies before start {first}", "exchange them")
+    return sum(_forget(folder, first, last) for folder in _choose(names, fingerprint))
+
+
+def _choose(names: list[str] | None, fingerprint: str | None) -> list[Path]:
+    """Return the folders of some tickers, under one fingerprint or under any; each name has at least one."""
     known = list(_folders())
-    chosen = [one for one in known if (names is None or one[1] in names) and fingerprint in (None, one[2])]
-    gone = (names or set()) - {one[1] for one in chosen}
-    if gone or not chosen:
-        listed = ", ".join(sorted({one[1] for one in known})[:10]) or "nothing"
-        asked = f"ticker {sorted(gone)[0]}" if gone else f"fingerprint {fingerprint}"
-        raise BadInput(asked, "is not in cached_data", f"there is {listed}")
-    return sum(_forget(folder, first, last) for folder, _, _ in chosen)
+    under = [one for one in known if fingerprint in (None, one[2])]
+    if fingerprint is not None and not under:
+        raise BadInput(f"fingerprint {fingerprint}", "is not in cached_data", "orb.cached() lists what is")
+    tickers = sorted({ticker for _, ticker, _ in under})
+    unknown = [name for name in names or [] if name not in tickers]
+    if unknown:
+        where = "is not in cached_data" + (f" under fingerprint {fingerprint}" if fingerprint else "")
+        raise BadInput(f"ticker {unknown[0]}", where, f"there is {', '.join(tickers[:_NAMES_SHOWN]) or 'nothing'}")
+    return [folder for folder, ticker, _ in under if not names or ticker in names]
 
 
 def _forget(folder: Path, first: Any, last: Any) -> int:
@@ -125,8 +138,7 @@ def _folders() -> Iterator[tuple[Path, str, str]]:
 
 
 def _describe(folder: Path, ticker: str, fingerprint: str) -> dict[str, Any]:
-    facts: dict[str, Any] = {"ticker": ticker, "fingerprint": fingerprint}
-    facts["bytes"] = sum(path.stat().st_size for path in folder.iterdir())
+    facts: dict[str, Any] = {"ticker": ticker, "fingerprint": fingerprint, "bytes": _bytes(folder)}
     try:
         found = read_manifest(folder)
     except Corrupt as error:
@@ -147,3 +159,13 @@ def _describe(folder: Path, ticker: str, fingerprint: str) -> dict[str, Any]:
         "increment": min((entry["increment_nanos"] for entry in full.values()), default=0) / NANOS or None,
         "fetched_at": max((entry["fetched_at"] for entry in entries.values()), default=None),
     }
+
+
+def _bytes(folder: Path) -> int:
+    """Return what a folder's files take; others may be removing some."""
+    total = 0
+    with suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size
+    return total
