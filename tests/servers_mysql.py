@@ -186,7 +186,7 @@ def _make_data_folder(program: str, install: str | None, folder: Path) -> None:
         command = [install, "--no-defaults", data, "--skip-test-db", "--skip-name-resolve", *_as_root()]
     else:
         command = [program, "--no-defaults", "--initialize-insecure", data, *_as_root()]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=_environment(folder))
     if done.returncode:
         hint = "" if install else "Ubuntu's AppArmor confines mysqld to /var/lib/mysql: install mariadb-server instead"
         raise RuntimeError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}\n{hint}")
@@ -205,11 +205,21 @@ def _start(program: str, folder: Path) -> tuple[subprocess.Popen[bytes], MySQLSe
     raise RuntimeError(f"{program} does not start:\n{_last_words(folder)}")
 
 
+def _environment(folder: Path) -> dict[str, str]:
+    """Return an environment whose temporary files are apart: a server that starts removes those of others."""
+    return {**os.environ, "TMPDIR": str(folder)}
+
+
 def _launch(program: str, folder: Path, server: MySQLServer) -> subprocess.Popen[bytes]:
     """Start the server program; it does not answer yet."""
     with (folder / "server.out").open("ab") as out:
         return subprocess.Popen(
-            _command(program, folder, server), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            _command(program, folder, server),
+            cwd=folder,
+            env=_environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
         )
 
 

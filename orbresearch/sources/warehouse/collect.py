@@ -127,7 +127,7 @@ class _Ticker:
         while True:
             missing = self._missing(schedule)
             if len(missing):
-                self._fetch(missing)
+                self._fetch(schedule, missing)
             if not any(entry["observations"] for entry in self._known(schedule).values()):
                 return None
             try:
@@ -163,8 +163,8 @@ class _Ticker:
         there = known.keys() - self._gone(known)
         return _chosen(schedule, np.array([str(label) not in there for label in schedule.labels], bool))
 
-    def _fetch(self, missing: Schedule) -> None:
-        """Fetch sessions and cache each as it comes."""
+    def _fetch(self, schedule: Schedule, missing: Schedule) -> None:
+        """Fetch what is missing of a schedule, and cache each session as it comes."""
         from tqdm.auto import tqdm
 
         began, returned, empty = time.monotonic(), 0, []
@@ -176,7 +176,7 @@ class _Ticker:
                     empty += [i] * (count == 0)
                     bar.update()
         except Unreachable as error:
-            raise self._interrupted(error, missing) from None
+            raise self._interrupted(error, schedule) from None
         self._remember(_chosen(missing, np.isin(np.arange(len(missing)), empty)))
         tell(f"Returned {returned} rows of data in {time.monotonic() - began:.2f} seconds.")
 
