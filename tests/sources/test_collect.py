@@ -12,8 +12,8 @@ import pytest
 import orbresearch as orb
 from orbresearch.errors import BadInput, Unreachable
 from orbresearch.sources.warehouse import collect
-from tests.sources import market, warehouses
-from tests.sources.warehouses import fill, same_prices, warehouse
+from tests.sources import greek_files, market
+from tests.sources.greek_files import fill, same_prices, warehouse
 
 WHOLE = {"start": "2024-07-02", "end": "2024-07-05"}
 
@@ -34,10 +34,10 @@ def mean_volatility(frame, day, duration):
 
 
 @pytest.mark.parametrize(
-    "days", [market.DAYS, warehouses.MARCH, warehouses.NOVEMBER, ("2024-07-03",), ("2024-11-27", "2024-11-29")]
+    "days", [market.DAYS, greek_files.MARCH, greek_files.NOVEMBER, ("2024-07-03",), ("2024-11-27", "2024-11-29")]
 )
 def test_sessions_are_those_of_a_file_of_the_same_rows(tmp_path, days):
-    frame = warehouses.rows(days)
+    frame = greek_files.rows(days)
     found = orb.load_sessions(warehouse(fill(tmp_path / "w.sqlite", frame)), "TEST", start=days[0], end=days[-1])
     expected = orb.load_sessions(frame, "TEST")
     same_prices(found, expected)
@@ -54,17 +54,17 @@ def test_sessions_are_those_of_a_file_of_the_same_rows(tmp_path, days):
     assert found.quality.facts["rows"] == sum(int(one.sum()) for one in inside)  # extended hours are not asked for
 
 
-@pytest.mark.parametrize("day", [*warehouses.MARCH, *warehouses.NOVEMBER, *warehouses.HALF_DAYS])
+@pytest.mark.parametrize("day", [*greek_files.MARCH, *greek_files.NOVEMBER, *greek_files.HALF_DAYS])
 def test_a_session_opens_and_closes_when_the_calendar_says(tmp_path, day):
     found = orb.load_sessions(
-        warehouse(fill(tmp_path / "w.sqlite", warehouses.rows((day,)))), "TEST", start=day, end=day
+        warehouse(fill(tmp_path / "w.sqlite", greek_files.rows((day,)))), "TEST", start=day, end=day
     )
     assert found.schedule.opens.tolist() == [market.opened(day)]
     assert found.columns["time"].tolist() == list(range(0, market.closed(day) - market.opened(day) + 1, 60))
 
 
 def test_avg_vol_is_that_of_the_rows_up_to_the_window_that_was_collected(tmp_path):
-    frame = warehouses.rows(step=20)
+    frame = greek_files.rows(step=20)
     found = orb.load_sessions(warehouse(fill(tmp_path / "w.sqlite", frame), volatility=900), "TEST", **WHOLE)
     whole = orb.load_sessions(frame, "TEST")
     for duration in (240, 300, 900):
@@ -77,13 +77,13 @@ def test_avg_vol_is_that_of_the_rows_up_to_the_window_that_was_collected(tmp_pat
 
 
 def test_without_a_volatility_window_there_is_no_avg_vol(tmp_path):
-    found = orb.load_sessions(warehouse(fill(tmp_path / "w.sqlite", warehouses.rows()), volatility=0), "TEST", **WHOLE)
+    found = orb.load_sessions(warehouse(fill(tmp_path / "w.sqlite", greek_files.rows()), volatility=0), "TEST", **WHOLE)
     assert found.volatility is None
     assert ranges(found, 300).avg_vol.isna().all()
 
 
 def test_bad_prices_take_no_part(tmp_path):
-    frame = warehouses.rows()
+    frame = greek_files.rows()
     bad = np.random.default_rng(5).random(len(frame)) < 0.3
     frame.loc[bad, "underlying"] = np.resize([np.nan, 0.0, -1.0], bad.sum())
     found = orb.load_sessions(warehouse(fill(tmp_path / "w.sqlite", frame)), "TEST", **WHOLE)
@@ -91,7 +91,7 @@ def test_bad_prices_take_no_part(tmp_path):
 
 
 def test_a_session_without_any_usable_price_is_missing(tmp_path):
-    frame = warehouses.rows()
+    frame = greek_files.rows()
     day = (frame.timestamp_utc >= market.opened("2024-07-03")) & (frame.timestamp_utc <= market.closed("2024-07-03"))
     frame.loc[day, "underlying"] = np.resize([np.nan, 0.0, -1.0, 0.00001], day.sum())
     found = orb.load_sessions(warehouse(fill(tmp_path / "w.sqlite", frame)), "TEST", **WHOLE)
@@ -100,7 +100,7 @@ def test_a_session_without_any_usable_price_is_missing(tmp_path):
 
 
 def test_one_session_below_a_cent_makes_all_increments_finer(tmp_path):
-    frame = warehouses.rows()
+    frame = greek_files.rows()
     frame.loc[frame.timestamp_utc == market.opened("2024-07-05"), "underlying"] = 100.125
     found = orb.load_sessions(warehouse(fill(tmp_path / "w.sqlite", frame)), "TEST", **WHOLE)
     assert found.increment == 0.005
@@ -112,7 +112,7 @@ def test_one_session_below_a_cent_makes_all_increments_finer(tmp_path):
 
 
 def test_a_price_beyond_the_finer_increments_is_told(tmp_path):
-    frame = warehouses.rows()
+    frame = greek_files.rows()
     frame.loc[frame.timestamp_utc == market.opened("2024-07-05"), "underlying"] = 100.0001
     frame.loc[frame.timestamp_utc == market.opened("2024-07-02"), "underlying"] = 700_000.0
     path = fill(tmp_path / "w.sqlite", frame)
@@ -126,7 +126,7 @@ def test_a_price_beyond_the_finer_increments_is_told(tmp_path):
 
 def test_sessions_without_rows_are_missing_and_not_asked_for_again(tmp_path, monkeypatch):
     days = ("2024-07-01", "2024-07-05", "2024-07-08")
-    path = fill(tmp_path / "w.sqlite", warehouses.rows(days))
+    path = fill(tmp_path / "w.sqlite", greek_files.rows(days))
     asked = []
     really = collect.read_seconds
     monkeypatch.setattr(collect, "read_seconds", lambda *given: asked.append(given[3]) or really(*given))
@@ -140,28 +140,28 @@ def test_sessions_without_rows_are_missing_and_not_asked_for_again(tmp_path, mon
 
 
 def test_sessions_that_the_warehouse_does_not_have_yet_are_asked_for_again(tmp_path):
-    path = fill(tmp_path / "w.sqlite", warehouses.rows(("2024-07-02", "2024-07-03")))
+    path = fill(tmp_path / "w.sqlite", greek_files.rows(("2024-07-02", "2024-07-03")))
     first = orb.load_sessions(warehouse(path), "TEST", start="2024-07-02", end="2024-07-09")
     assert len(first) == 2
     with pytest.raises(BadInput, match="no prices from 2024-07-05 to 2024-07-09"):
         orb.load_sessions(warehouse(path), "TEST", start="2024-07-05", end="2024-07-09")
-    fill(path, warehouses.rows(("2024-07-05", "2024-07-09")))
+    fill(path, greek_files.rows(("2024-07-05", "2024-07-09")))
     found = orb.load_sessions(warehouse(path), "TEST", start="2024-07-02", end="2024-07-09")
     assert [str(label) for label in found.schedule.labels] == ["2024-07-02", "2024-07-03", "2024-07-05", "2024-07-09"]
     assert found.quality.facts["missing"] == ["2024-07-08"]
 
 
 def test_a_ticker_without_rows_is_told_and_found_once_it_has_some(tmp_path):
-    path = fill(tmp_path / "w.sqlite", warehouses.rows())
+    path = fill(tmp_path / "w.sqlite", greek_files.rows())
     for dates in ({}, WHOLE, {"start": "2024-07-02"}):
         with pytest.raises(BadInput, match=r"ticker GONE: no prices .*w\.sqlite"):
             orb.load_sessions(warehouse(path), "GONE", **dates)
-    fill(path, warehouses.rows(ticker="GONE"))
+    fill(path, greek_files.rows(ticker="GONE"))
     assert len(orb.load_sessions(warehouse(path), "GONE", **WHOLE)) == 3
 
 
 def test_dates_without_a_session_are_told(tmp_path):
-    path = fill(tmp_path / "w.sqlite", warehouses.rows())
+    path = fill(tmp_path / "w.sqlite", greek_files.rows())
     with pytest.raises(BadInput, match="XNYS has no session from 2024-07-06 to 2024-07-07"):
         orb.load_sessions(warehouse(path), "TEST", start="2024-07-06", end="2024-07-07")
     with pytest.raises(BadInput, match=r"has prices from 2024-07-02 to 2024-07-05 only"):
@@ -171,7 +171,7 @@ def test_dates_without_a_session_are_told(tmp_path):
 
 
 def test_without_dates_all_that_there_is(tmp_path):
-    path = fill(tmp_path / "w.sqlite", warehouses.rows())
+    path = fill(tmp_path / "w.sqlite", greek_files.rows())
     whole = orb.load_sessions(warehouse(path), "TEST")
     market.same(whole, orb.load_sessions(warehouse(path), "TEST", **WHOLE))
     market.same(orb.load_sessions(warehouse(path), "TEST", start="2024-07-03"), whole.between("2024-07-03"))
@@ -180,7 +180,7 @@ def test_without_dates_all_that_there_is(tmp_path):
 
 @pytest.mark.parametrize("after_close", [-1, 60])
 def test_a_session_that_is_not_over_is_left_out(tmp_path, monkeypatch, caplog, after_close):
-    path = fill(tmp_path / "w.sqlite", warehouses.rows())
+    path = fill(tmp_path / "w.sqlite", greek_files.rows())
     monkeypatch.setattr(collect.time, "time", lambda: market.closed("2024-07-05") + after_close)
     with caplog.at_level(logging.WARNING):
         found = orb.load_sessions(warehouse(path), "TEST", **WHOLE)
@@ -193,7 +193,7 @@ def test_a_session_that_is_not_over_is_left_out(tmp_path, monkeypatch, caplog, a
 
 
 def test_several_tickers_or_all(tmp_path):
-    frame = pd.concat([warehouses.rows(), warehouses.rows(ticker="A/B ä", seed=2)]).sort_values(
+    frame = pd.concat([greek_files.rows(), greek_files.rows(ticker="A/B ä", seed=2)]).sort_values(
         "timestamp_utc", kind="stable"
     )
     path = fill(tmp_path / "w.sqlite", frame)
@@ -207,7 +207,7 @@ def test_several_tickers_or_all(tmp_path):
 
 @pytest.mark.parametrize("connections", [1, 8])
 def test_the_number_of_connections_changes_nothing(tmp_path, connections):
-    frame = warehouses.rows(
+    frame = greek_files.rows(
         tuple(f"{day:%Y-%m-%d}" for day in market.CALENDAR.sessions_in_range("2024-03-01", "2024-03-14"))
     )
     path = fill(tmp_path / "w.sqlite", frame)
@@ -219,7 +219,7 @@ def test_without_the_cache_nothing_is_kept(tmp_path, own_home, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(collect.tempfile, "tempdir", None)
-    path = fill(tmp_path / "w.sqlite", warehouses.rows())
+    path = fill(tmp_path / "w.sqlite", greek_files.rows())
     found = orb.load_sessions(warehouse(path), "TEST", cache=False, **WHOLE)
     assert list(own_home.rglob("*.parquet")) == list((tmp_path / "tmp").rglob("*")) == []
     same_prices(found, orb.load_sessions(warehouse(path), "TEST", **WHOLE))
@@ -229,7 +229,7 @@ def test_without_the_cache_nothing_is_kept(tmp_path, own_home, monkeypatch):
 
 
 def test_what_changes_what_is_read_is_cached_apart(tmp_path):
-    path = fill(tmp_path / "w.sqlite", warehouses.rows())
+    path = fill(tmp_path / "w.sqlite", greek_files.rows())
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE other AS SELECT * FROM greeks")
     connection.close()
@@ -259,6 +259,6 @@ def test_what_changes_what_is_read_is_cached_apart(tmp_path):
     ],
 )
 def test_options_about_files_are_refused(tmp_path, option):
-    path = fill(tmp_path / "w.sqlite", warehouses.rows())
+    path = fill(tmp_path / "w.sqlite", greek_files.rows())
     with pytest.raises(BadInput, match=rf"{next(iter(option))}=: a warehouse holds single prices at UTC seconds"):
         orb.load_sessions(warehouse(path), "TEST", **WHOLE, **option)

@@ -14,9 +14,9 @@ from orbresearch.errors import BadInput, Unreachable
 from orbresearch.sources.cache import cache_folder
 from orbresearch.sources.warehouse import collect
 from tests.servers_mysql import require_server, restartable_mysql
-from tests.sources import market, warehouses
+from tests.sources import greek_files, market
+from tests.sources.greek_files import fill, same_prices, warehouse
 from tests.sources.standin import url_of
-from tests.sources.warehouses import fill, same_prices, warehouse
 
 DAYS = tuple(f"{day:%Y-%m-%d}" for day in market.CALENDAR.sessions_in_range("2024-07-01", "2024-07-12"))
 FIRST, LAST = {"start": DAYS[0]}, {"end": DAYS[-1]}
@@ -25,7 +25,7 @@ WHOLE = {**FIRST, **LAST}
 
 @pytest.fixture
 def path(tmp_path):
-    return fill(tmp_path / "w.sqlite", warehouses.rows(DAYS))
+    return fill(tmp_path / "w.sqlite", greek_files.rows(DAYS))
 
 
 def folder_of(home, sessions):
@@ -69,7 +69,7 @@ def test_only_the_missing_sessions_are_fetched_and_where_they_are_is_named(path,
     asked.clear()
     longer = orb.load_sessions(warehouse(path), "TEST", start=DAYS[0], end=DAYS[5])
     assert asked == [DAYS[0], DAYS[5]]
-    same_prices(longer, orb.load_sessions(warehouses.rows(DAYS[:6]), "TEST"))
+    same_prices(longer, orb.load_sessions(greek_files.rows(DAYS[:6]), "TEST"))
 
 
 def test_stretches_that_were_fetched_apart_make_the_same_whole(path, asked):
@@ -131,7 +131,7 @@ def test_a_source_that_dies_in_the_middle_leaves_what_came(path, monkeypatch, as
     asked.clear()
     found = orb.load_sessions(warehouse(path), "TEST", **WHOLE)
     assert sorted(asked) == sorted(set(DAYS) - set(came))
-    same_prices(found, orb.load_sessions(warehouses.rows(DAYS), "TEST"))
+    same_prices(found, orb.load_sessions(greek_files.rows(DAYS), "TEST"))
 
 
 def test_a_source_that_dies_at_once_says_nothing_of_the_cache(path, monkeypatch, own_home):
@@ -212,6 +212,6 @@ def test_a_folder_of_an_older_version_is_fetched_anew(path, own_home, asked):
 
 
 def test_an_error_in_the_prices_is_no_lost_connection(path):
-    fill(path, warehouses.rows(("2024-07-15",)).assign(underlying=3e9))
+    fill(path, greek_files.rows(("2024-07-15",)).assign(underlying=3e9))
     with pytest.raises(BadInput, match=r"ticker TEST: 3,000,000,000\.00 dollars are beyond int32"):
         orb.load_sessions(warehouse(path), "TEST", start=DAYS[0], end="2024-07-15")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import orbresearch as orb
-from tests.sources import market, warehouses
-from tests.sources.warehouses import fill, same_prices, warehouse
+from tests.sources import greek_files, market
+from tests.sources.greek_files import fill, same_prices, warehouse
 
 PROJECT = Path(__file__).parents[2]
 DAYS = tuple(f"{day:%Y-%m-%d}" for day in market.CALENDAR.sessions_in_range("2024-07-01", "2024-07-12"))
@@ -24,7 +24,7 @@ FILES = sorted([*(f"{day}.parquet" for day in DAYS), "manifest.json"])
 
 @pytest.fixture
 def path(tmp_path):
-    return fill(tmp_path / "w.sqlite", warehouses.rows(DAYS))
+    return fill(tmp_path / "w.sqlite", greek_files.rows(DAYS))
 
 
 def names(home):
@@ -86,7 +86,7 @@ def test_two_processes_that_fetch_at_once_are_both_right(path, tmp_path, own_hom
     assert [one.returncode for one in running] == [0, 0]
     path.unlink()
     whole = orb.load_sessions(warehouse(path), "TEST", **WHOLE)
-    same_prices(whole, orb.load_sessions(warehouses.rows(DAYS), "TEST"))
+    same_prices(whole, orb.load_sessions(greek_files.rows(DAYS), "TEST"))
     assert said == [whole.between(DAYS[first], DAYS[last]).series.hash for first, last in stretches]
     assert asked == []
     assert names(own_home) == FILES
@@ -109,5 +109,5 @@ def test_a_process_that_is_killed_leaves_only_whole_sessions(path, tmp_path, own
     (folder / ".left.part").write_bytes(b"half")  # as of a process that is killed while it writes
     found = orb.load_sessions(warehouse(path), "TEST", **WHOLE)
     assert sorted(asked) == sorted(set(DAYS) - set(known))
-    same_prices(found, orb.load_sessions(warehouses.rows(DAYS), "TEST"))
+    same_prices(found, orb.load_sessions(greek_files.rows(DAYS), "TEST"))
     assert names(own_home) == FILES
