@@ -53,7 +53,7 @@ def open_books(services: Services, settings: Settings, plan: Plan) -> None:
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in plan.sessions.items()}
     chunks = [(chunk.first, chunk.rows) for chunk in plan.chunks()]
     begin.begin_run(
-        services, begin.run_record(plan, cached, "all", orb.__version__), encode_spec(plan, "all"), chunks, anew=False
+        services, begin.run_record(plan, cached, "all", orb.__version__, ""), encode_spec(plan, "all"), chunks, anew=False
     )
 
 

@@ -81,7 +81,7 @@ def stage_results(services: Services, plan: Plan, settings: Settings) -> None:
     """Do what a lab and its workers do before the reaper's turn."""
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in plan.sessions.items()}
     chunks = list(plan.chunks())
-    record = begin.run_record(plan, cached, "all", orb.__version__)
+    record = begin.run_record(plan, cached, "all", orb.__version__, "")
     begin.begin_run(
         services, record, encode_spec(plan, "all"), [(chunk.first, chunk.rows) for chunk in chunks], anew=False
     )
@@ -151,7 +151,7 @@ def test_what_is_queued_and_staged_is_counted_in_the_report(services, plan, sett
     assert begin.run_counts(services)["staged"] == len(plan)
     other = make_plan(plan.sessions, orb.ParameterGrid([0.3, 0.4], 1, 0, 1), 300)
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in other.sessions.items()}
-    record = begin.run_record(other, cached, "all", orb.__version__)
+    record = begin.run_record(other, cached, "all", orb.__version__, "")
     begin.begin_run(services, record, encode_spec(other, "all"), [(0, 2)], anew=False)
     assert "2 tasks are queued but have not been executed yet" in lifecycle(services)["message"]
 
@@ -172,7 +172,7 @@ def test_a_result_that_the_store_cannot_hold_keeps_no_other_from_it(services, pl
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in plan.sessions.items()}
     chunks = [(chunk.first, chunk.rows) for chunk in plan.chunks()]
     begin.begin_run(
-        services, begin.run_record(plan, cached, "all", orb.__version__), encode_spec(plan, "all"), chunks, anew=False
+        services, begin.run_record(plan, cached, "all", orb.__version__, ""), encode_spec(plan, "all"), chunks, anew=False
     )
     assert staging.complete_chunk(*where, first.first, first.rows, b"rubbish")
     for chunk in list(plan.chunks())[1:]:
