@@ -391,8 +391,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _lock(folder: Path) -> int | None:
     """Return the handle of a folder that is locked now, None where somebody has removed it meanwhile."""
-    folder.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
+        _make(folder)
         handle = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -403,6 +403,14 @@ def _lock(folder: Path) -> int | None:
             raise
         os.close(handle)
     return None
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # so it says, too, where somebody has just removed it
+        if folder.exists() and not folder.is_dir():
+            raise
 
 
 def _write_session(path: Path, columns: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ def test_only_the_missing_sessions_are_fetched_and_where_they_are_is_named(path,
     away.rename(path)
     asked.clear()
     longer = orb.load_sessions(warehouse(path), "TEST", start=DAYS[0], end=DAYS[5])
-    assert asked == [DAYS[0], DAYS[5]]
+    assert sorted(asked) == [DAYS[0], DAYS[5]]
     same_prices(longer, orb.load_sessions(greek_files.rows(DAYS[:6]), "TEST"))
 
 

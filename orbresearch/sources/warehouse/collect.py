@@ -125,10 +125,11 @@ class _Ticker:
         dates = schedule.labels[0], schedule.labels[-1]
         self._warn(schedule)
         while True:
+            empty = {label for label, entry in self._known(schedule).items() if not entry["observations"]}
             missing = self._missing(schedule)
             if len(missing):
-                self._fetch(schedule, missing)
-            if not any(entry["observations"] for entry in self._known(schedule).values()):
+                empty |= self._fetch(schedule, missing)
+            if len(empty) == len(schedule):
                 return None
             try:
                 found = load_cached(self.cached_data, self.ticker, self.fingerprint, *dates)
@@ -136,7 +137,8 @@ class _Ticker:
                 log.warning("%s; fetching it again", error)
                 drop_sessions(self.folder, [Path(error.what).stem])
                 continue
-            if found is not None:
+            labels = set(map(str, schedule.labels)) - empty
+            if found is not None and labels <= set(map(str, found.schedule.labels)):  # else somebody forgets meanwhile
                 return replace(found, source=self.warehouse.where)
 
     def _known(self, schedule: Schedule) -> dict[str, Any]:
@@ -163,8 +165,8 @@ class _Ticker:
         there = known.keys() - self._gone(known)
         return _chosen(schedule, np.array([str(label) not in there for label in schedule.labels], bool))
 
-    def _fetch(self, schedule: Schedule, missing: Schedule) -> None:
-        """Fetch what is missing of a schedule, and cache each session as it comes."""
+    def _fetch(self, schedule: Schedule, missing: Schedule) -> set[str]:
+        """Fetch what is missing of a schedule, and cache each session as it comes; return those without a price."""
         from tqdm.auto import tqdm
 
         began, returned, empty = time.monotonic(), 0, []
@@ -177,8 +179,10 @@ class _Ticker:
                     bar.update()
         except Unreachable as error:
             raise self._interrupted(error, schedule) from None
-        self._remember(_chosen(missing, np.isin(np.arange(len(missing)), empty)))
+        nothing = _chosen(missing, np.isin(np.arange(len(missing)), empty))
+        self._remember(nothing)
         tell(f"Returned {returned} rows of data in {time.monotonic() - began:.2f} seconds.")
+        return set(map(str, nothing.labels))
 
     def _remember(self, empty: Schedule) -> None:
         """Write down which sessions the warehouse has nothing of, so that they are not asked for again.
