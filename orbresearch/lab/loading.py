@@ -26,10 +26,11 @@ def load_over(
     source, ticker, options
         As of ``load_sessions``.
     """
+    path = str(Path(source).expanduser().resolve()) if isinstance(source, (str, Path)) else None
+    source = source if path is None else path
     names = _names(source, ticker, options)
-    if not isinstance(source, (str, Path)) or len(names) < 2:
+    if path is None or len(names) < 2:
         return load_sessions(source, names, **options)
-    path = str(Path(source).expanduser().resolve())
     size = -(-len(names) // (slots * _BATCHES_PER_SLOT))
     batches = [(path, names[first : first + size], options) for first in range(0, len(names), size)]
     return {name: item for found in call(load_batch, batches) for name, item in found.items()}
@@ -44,4 +45,4 @@ def load_batch(batch: tuple[str, list[str], dict[str, Any]]) -> dict[str, Sessio
 def _names(source: Any, ticker: str | Iterable[str] | None, options: dict[str, Any]) -> list[str]:
     if ticker is None:
         return list_tickers(source, **options)
-    return [ticker] if isinstance(ticker, str) else list(ticker)
+    return [ticker] if isinstance(ticker, str) else list(dict.fromkeys(ticker))
