@@ -7,9 +7,9 @@ noticed and made again from the source. Every file appears whole or not at all, 
 several processes may fetch, and forget, at once.
 
 A file is read whole, and its sessions are saved together: :func:`save_sessions`. A warehouse is fetched session by
-session, and each is saved as it comes, in increments of its own, with facts of its own: :func:`save_session`. Where the
-source has volumes or implied volatilities, they are columns more and part of the hash. What somebody has joined, or
-declared to be split, is not kept.
+session, and each is saved as it comes, in increments of its own, with facts of its own: :class:`SessionSaver`. Where
+the source has volumes or implied volatilities, they are columns more and part of the hash. What somebody has joined,
+or declared to be split, is not kept.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import json
 import os
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -42,6 +44,7 @@ Entry = dict[str, Any]  # what a manifest says of a session
 
 _KINDS = {**OBSERVATIONS, "volume": VOLUME, "vol_total": np.dtype("<i8"), "vol_rows": np.dtype("<i4")}
 _seen = set[Any]()  # files that were whole when this process read them
+_PAUSES = 20  # as long as writing a manifest takes, before it is written again
 _PLAIN = ("ticker", "bar_seconds", "path", "source", "fingerprint")
 
 
@@ -71,14 +74,47 @@ def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
     return sessions
 
 
-def save_session(cached_data: Path, session: Sessions) -> None:
-    """Write a session that was fetched by itself; its report's facts are filed with it."""
-    folder, hashes = cache_folder(cached_data, session.ticker, session.fingerprint), [_hash(_stored(session, 0))]
-    with _locked(folder):
-        entries = _save_files(folder, session, hashes)
-        for entry in entries.values():
-            entry["facts"] = session.quality.facts
-        _add_entries(folder, _head(session), entries)
+class SessionSaver:
+    """Saves sessions of one source that are fetched one by one, in several threads; their reports' facts with them.
+
+    A session's file is written at once. The manifest, which is written as a whole, follows soon: of thousands of
+    sessions it would take longer than to fetch one. At the end of the ``with`` block it names all.
+    """
+
+    def __init__(self, cached_data: Path) -> None:
+        self._cached_data, self._guard = cached_data, threading.Lock()
+        self._waiting, self._head, self._due = dict[str, Entry](), dict[str, Any](), 0.0
+
+    def __enter__(self) -> SessionSaver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write_down()
+
+    def save(self, session: Sessions) -> None:
+        """Write a session."""
+        folder, hashes = (
+            cache_folder(self._cached_data, session.ticker, session.fingerprint),
+            [_hash(_stored(session, 0))],
+        )
+        with _locked(folder):
+            entries = _save_files(folder, session, hashes)
+        with self._guard:
+            self._head = _head(session)
+            self._waiting |= {label: entry | {"facts": session.quality.facts} for label, entry in entries.items()}
+        if time.monotonic() >= self._due:
+            self._write_down()
+
+    def _write_down(self) -> None:
+        with self._guard:
+            if not self._waiting:
+                return
+            began = time.monotonic()
+            folder = cache_folder(self._cached_data, self._head["ticker"], self._head["fingerprint"])
+            with _locked(folder):
+                _add_entries(folder, self._head, self._waiting)
+            self._waiting = {}
+            self._due = time.monotonic() + _PAUSES * (time.monotonic() - began)
 
 
 def save_empty(cached_data: Path, head: dict[str, Any], schedule: Schedule) -> None:

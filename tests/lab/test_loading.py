@@ -12,8 +12,8 @@ from orbresearch.errors import BadInput, Unreachable
 from orbresearch.lab import loading
 from orbresearch.lab.display import recompute
 from tests.lab.conftest import GRID
-from tests.sources import market, warehouses
-from tests.sources.warehouses import fill, warehouse
+from tests.sources import greek_files, market
+from tests.sources.greek_files import fill, warehouse
 
 pytestmark = pytest.mark.usefixtures("lab_home")
 TICKERS = ["AAA", "BRK.B", "C/D", "ä", "EEE", "FFF", "GGG", "HHH", "III", "JJJ"]
@@ -86,7 +86,7 @@ def test_one_ticker_a_frame_and_a_warehouse_are_loaded_here(lab, frame, source, 
     same(lab.load_sessions(source, "AAA"), {"AAA": orb.load_sessions(source, "AAA")})
     same(lab.load_sessions(source, ["AAA"]), {"AAA": orb.load_sessions(source, "AAA")})
     same(lab.load_sessions(frame), orb.load_sessions(frame))
-    rows = pd.concat([warehouses.rows(), warehouses.rows(ticker="OTHER", seed=2)])
+    rows = pd.concat([greek_files.rows(), greek_files.rows(ticker="OTHER", seed=2)])
     path = fill(tmp_path / "w.sqlite", rows.sort_values("timestamp_utc", kind="stable"))
     same(lab.load_sessions(warehouse(path)), orb.load_sessions(warehouse(path)))
     assert batches == []
@@ -133,7 +133,7 @@ def test_one_report_on_many_tickers_is_told_and_stored(lab, frame, capsys):
 
 @pytest.fixture
 def place(tmp_path):
-    return fill(tmp_path / "w.sqlite", warehouses.rows(DAYS))
+    return fill(tmp_path / "w.sqlite", greek_files.rows(DAYS))
 
 
 def stats_of(run):
@@ -173,7 +173,7 @@ def test_a_run_is_open_without_its_warehouse_and_beside_sessions_that_came_later
 
 
 def test_a_run_over_sessions_of_different_increments_is_open_without_its_warehouse(lab, tmp_path):
-    rows = warehouses.rows(DAYS)
+    rows = greek_files.rows(DAYS)
     rows.loc[rows.timestamp_utc == market.opened(DAYS[4]), "underlying"] = 100.125
     place = fill(tmp_path / "w.sqlite", rows)
     run = submit(lab, load(place, 2, 5))

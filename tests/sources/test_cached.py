@@ -13,7 +13,7 @@ import pytest
 import orbresearch as orb
 from orbresearch.errors import BadInput
 from orbresearch.sources import load
-from orbresearch.sources.cache import cache_folder, keep_sessions, load_cached, save_session
+from orbresearch.sources.cache import SessionSaver, cache_folder, keep_sessions, load_cached
 from tests.sources import greek_files, market
 from tests.sources.greek_files import fill, warehouse
 
@@ -284,7 +284,8 @@ def test_a_fetch_beside_somebody_who_forgets_is_right(tmp_path, own_home):
     other.start()
     try:
         for at in range(0, len(days), 4):
-            save_session(own_home / "cached_data", expected.between(days[at], days[at]))
+            with SessionSaver(own_home / "cached_data") as saver:
+                saver.save(expected.between(days[at], days[at]))
         for at in range(0, len(days), 6):
             found = orb.load_sessions(warehouse(path), "TEST", start=days[at], end=days[min(at + 2, len(days) - 1)])
             assert found.series.hash == expected.between(found.dates[0], found.dates[-1]).series.hash

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 
 import orbresearch as orb
 from orbresearch.errors import BadInput, Unreachable
+from orbresearch.sources import cache
 from orbresearch.sources.cache import cache_folder
 from orbresearch.sources.warehouse import collect
 from tests.servers_mysql import require_server, restartable_mysql
@@ -215,3 +217,20 @@ def test_an_error_in_the_prices_is_no_lost_connection(path):
     fill(path, greek_files.rows(("2024-07-15",)).assign(underlying=3e9))
     with pytest.raises(BadInput, match=r"ticker TEST: 3,000,000,000\.00 dollars are beyond int32"):
         orb.load_sessions(warehouse(path), "TEST", start=DAYS[0], end="2024-07-15")
+
+
+def test_a_manifest_is_not_written_for_every_session(path, own_home, monkeypatch):
+    written, really = [], cache._add_entries
+
+    def add(folder, head, entries):
+        written.append(len(entries))
+        time.sleep(0.02)  # as a manifest of thousands of sessions takes
+        really(folder, head, entries)
+
+    monkeypatch.setattr(cache, "_add_entries", add)
+    found = orb.load_sessions(warehouse(path), "TEST", **WHOLE)
+    assert sum(written) == len(DAYS)
+    assert len(written) < len(DAYS) / 2
+    monkeypatch.setattr(cache, "_add_entries", really)
+    path.unlink()
+    market.same(orb.load_sessions(warehouse(path), "TEST", **WHOLE), found)

@@ -23,13 +23,13 @@ from orbresearch.sessions.quality import Quality
 from orbresearch.sessions.rows import INCREMENTS, Rows, rounds_to_price
 from orbresearch.sessions.series import content_hash
 from orbresearch.sources.cache import (
+    SessionSaver,
     cache_folder,
     drop_sessions,
     known_sessions,
     load_cached,
     read_manifest,
     save_empty,
-    save_session,
 )
 from orbresearch.sources.warehouse.layout import Layout
 from orbresearch.sources.warehouse.prices import Seconds, read_seconds, read_volatility
@@ -172,8 +172,9 @@ class _Ticker:
         began, returned, empty = time.monotonic(), 0, []
         bar = tqdm(total=len(missing), desc=self.ticker, unit="session", leave=False, disable=not somebody_looks())
         try:
-            with bar:
-                for i, count in enumerate(self.warehouse.each(list(range(len(missing))), self._reader(missing))):
+            with bar, SessionSaver(self.cached_data) as saver:
+                work = self._reader(missing, saver)
+                for i, count in enumerate(self.warehouse.each(list(range(len(missing))), work)):
                     returned += count
                     empty += [i] * (count == 0)
                     bar.update()
@@ -193,7 +194,7 @@ class _Ticker:
         before = np.array([str(label) < max(full, default="") for label in empty.labels], bool)
         save_empty(self.cached_data, self._head(), _chosen(empty, before))
 
-    def _reader(self, missing: Schedule) -> Any:
+    def _reader(self, missing: Schedule, saver: SessionSaver) -> Any:
         """Return what fetches and caches a session, given a connection; it returns how many rows came."""
 
         def read(connection: sa.Connection, layout: Layout, i: int) -> int:
@@ -204,7 +205,7 @@ class _Ticker:
             session = self._build(seconds, one)
             if self.warehouse.volatility:
                 session = self._with_volatility(connection, layout, session)
-            save_session(self.cached_data, session)
+            saver.save(session)
             return seconds.returned
 
         return read
