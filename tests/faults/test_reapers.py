@@ -52,9 +52,8 @@ def open_books(services: Services, settings: Settings, plan: Plan) -> None:
     """Do what a lab does before it gives out chunks."""
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in plan.sessions.items()}
     chunks = [(chunk.first, chunk.rows) for chunk in plan.chunks()]
-    begin.begin_run(
-        services, begin.run_record(plan, cached, "all", orb.__version__, ""), encode_spec(plan, "all"), chunks, anew=False
-    )
+    record = begin.run_record(plan, cached, "all", orb.__version__, "")
+    begin.begin_run(services, record, encode_spec(plan, "all"), chunks, anew=False)
 
 
 @pytest.fixture

@@ -171,9 +171,8 @@ def test_a_result_that_the_store_cannot_hold_keeps_no_other_from_it(services, pl
     first = next(plan.chunks())
     cached = {ticker: save_sessions(settings.cached_data, item) for ticker, item in plan.sessions.items()}
     chunks = [(chunk.first, chunk.rows) for chunk in plan.chunks()]
-    begin.begin_run(
-        services, begin.run_record(plan, cached, "all", orb.__version__, ""), encode_spec(plan, "all"), chunks, anew=False
-    )
+    record = begin.run_record(plan, cached, "all", orb.__version__, "")
+    begin.begin_run(services, record, encode_spec(plan, "all"), chunks, anew=False)
     assert staging.complete_chunk(*where, first.first, first.rows, b"rubbish")
     for chunk in list(plan.chunks())[1:]:
         batch = compute_rows(plan.run_id, plan.inputs[chunk.input], plan.grid, plan.rules, chunk)
