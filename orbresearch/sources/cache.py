@@ -368,6 +368,7 @@ def _save_files(folder: Path, sessions: Sessions, hashes: list[str]) -> dict[str
         path = folder / f"{label}.parquet"
         if not _is_whole(path, hashes[i]):
             _write_session(path, _stored(sessions, i))
+            _seen.add(_mark(path, hashes[i]))
     schedule, rows = sessions.schedule, sessions.quality.drop(columns="split", errors="ignore").to_dict("records")
     sizes = np.diff(sessions.pointers).tolist()  # split: declared, not read
     facts = zip(schedule.opens.tolist(), schedule.closes.tolist(), sizes, hashes, rows, strict=True)
