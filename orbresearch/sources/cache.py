@@ -14,43 +14,38 @@ or declared to be split, is not kept.
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from orbresearch.errors import BadInput, Corrupt
 from orbresearch.rules import NANOS
-from orbresearch.schema import CACHE_VERSION, OBSERVATIONS, VOLUME
+from orbresearch.schema import OBSERVATIONS, VOLUME
 from orbresearch.sessions.calendar import Schedule
 from orbresearch.sessions.dataset import Sessions
 from orbresearch.sessions.quality import Quality, unite_facts
 from orbresearch.sessions.series import content_hash
 from orbresearch.sessions.volatility import Volatility
-
-Entry = dict[str, Any]  # what a manifest says of a session
+from orbresearch.sources.manifests import (
+    Entry,
+    add_entries,
+    cache_folder,
+    known_sessions,
+    lacks,
+    locked,
+    read_manifest,
+    write_whole,
+)
 
 _KINDS = {**OBSERVATIONS, "volume": VOLUME, "vol_total": np.dtype("<i8"), "vol_rows": np.dtype("<i4")}
 _seen = set[Any]()  # files that were whole when this process read them
 _PAUSES = 20  # as long as writing a manifest takes, before it is written again
 _PLAIN = ("ticker", "bar_seconds", "path", "source", "fingerprint")
-
-
-def cache_folder(cached_data: Path, ticker: str, fingerprint: str) -> Path:
-    """Return the folder of one ticker's sessions under a fingerprint."""
-    return cached_data / f"{quote(ticker, safe='')}-{fingerprint}"
 
 
 # --- saving
@@ -67,10 +62,10 @@ def save_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
         parts = [sessions.increment_nanos, sessions.bar_seconds, sessions.path, labels, hashes]
         sessions = replace(sessions, fingerprint=content_hash(repr(parts).encode()))
     folder = cache_folder(cached_data, sessions.ticker, sessions.fingerprint)
-    with _locked(folder):
+    with locked(folder):
         entries, known = _save_files(folder, sessions, hashes), known_sessions(folder)
         if any(_content(known.get(label)) != _content(entry) for label, entry in entries.items()):
-            _add_entries(folder, _head(sessions) | {"facts": sessions.quality.facts}, entries)
+            add_entries(folder, _head(sessions) | {"facts": sessions.quality.facts}, entries)
     return sessions
 
 
@@ -97,7 +92,7 @@ class SessionSaver:
             cache_folder(self._cached_data, session.ticker, session.fingerprint),
             [_hash(_stored(session, 0))],
         )
-        with _locked(folder):
+        with locked(folder):
             entries = _save_files(folder, session, hashes)
         with self._guard:
             self._head = _head(session)
@@ -111,8 +106,8 @@ class SessionSaver:
                 return
             began = time.monotonic()
             folder = cache_folder(self._cached_data, self._head["ticker"], self._head["fingerprint"])
-            with _locked(folder):
-                _add_entries(folder, self._head, self._waiting)
+            with locked(folder):
+                add_entries(folder, self._head, self._waiting)
             self._waiting = {}
             self._due = time.monotonic() + _PAUSES * (time.monotonic() - began)
 
@@ -132,8 +127,8 @@ def save_empty(cached_data: Path, head: dict[str, Any], schedule: Schedule) -> N
     facts = {"observations": 0, "fetched_at": _now()}
     entries = {label: {"open": opened, "close": closed, **facts} for label, opened, closed in times}
     folder = cache_folder(cached_data, head["ticker"], head["fingerprint"])
-    with _locked(folder):
-        _add_entries(folder, head | _calendar(schedule), entries)
+    with locked(folder):
+        add_entries(folder, head | _calendar(schedule), entries)
 
 
 def keep_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
@@ -149,44 +144,10 @@ def keep_sessions(cached_data: Path, sessions: Sessions) -> Sessions:
         known = {label: entry.get("hash") for label, entry in known_sessions(folder).items() if first <= label <= last}
         if {label: content for label, content in known.items() if content} == hashes:
             if not all(_is_whole(folder / f"{label}.parquet", content) for label, content in hashes.items()):
-                with _locked(folder):
+                with locked(folder):
                     _save_files(folder, sessions, list(hashes.values()))  # the manifest is right
             return sessions
     return save_sessions(cached_data, replace(sessions, fingerprint=""))
-
-
-def known_sessions(folder: Path) -> dict[str, Entry]:
-    """Return what the manifest says of sessions, by date; nothing where it is missing or damaged."""
-    try:
-        found = read_manifest(folder)
-    except Corrupt:
-        found = None
-    return found["sessions"] if found else {}
-
-
-def drop_sessions(folder: Path, labels: list[str]) -> list[str]:
-    """Remove sessions from a folder, and the folder with the last of them; return the dates that were there.
-
-    Their dates stay in the manifest as forgotten: what is left of a source never passes for the whole.
-    """
-    with _locked(folder):
-        found = read_manifest(folder) or {"sessions": {}}
-        gone = [label for label in labels if label in found["sessions"]]
-        left = {label: entry for label, entry in found["sessions"].items() if label not in set(gone)}
-        if not left:
-            shutil.rmtree(folder)
-            return gone
-        forgotten = sorted({*found.get("forgotten", []), *gone})
-        _write(folder / "manifest.json", json.dumps({**found, "sessions": left, "forgotten": forgotten}).encode())
-        for label in labels:
-            (folder / f"{label}.parquet").unlink(missing_ok=True)
-    return gone
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove a folder with all that it holds."""
-    with _locked(folder):
-        shutil.rmtree(folder)
 
 
 # --- loading
@@ -204,7 +165,7 @@ def load_cached(
     """
     folder = cache_folder(cached_data, ticker, fingerprint)
     found = read_manifest(folder)
-    if found is None or _lacks(found, start, end):
+    if found is None or lacks(found, start, end):
         return None
     records = {label: entry for label, entry in found["sessions"].items() if entry["observations"]}
     if not records:
@@ -222,31 +183,6 @@ def load_cached(
     quality = _read_quality(found, chosen, _schedule(found, found["sessions"]).labels)
     plain = {name: found[name] for name in _PLAIN} | {"quality": quality, "increment_nanos": finest}
     return Sessions(schedule=kept, pointers=pointers, columns=columns, **beside, **plain).between(start, end)
-
-
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return a folder's manifest, None where there is none or one of another version.
-
-    Raises
-    ------
-    Corrupt
-        It cannot be read.
-    """
-    try:
-        found: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise Corrupt(str(folder / "manifest.json"), f"{error}; remove the folder to read the source again") from None
-    if not isinstance(found, dict) or not isinstance(found.get("sessions", {}), dict):
-        raise Corrupt(str(folder / "manifest.json"), "it is no manifest; remove the folder to read the source again")
-    return found if found.get("version") == CACHE_VERSION and "sessions" in found else None
-
-
-def _lacks(found: dict[str, Any], start: Any, end: Any) -> bool:
-    """Return whether one of the sessions between two dates was forgotten."""
-    first, last = ("" if start is None else str(start)[:10]), ("9999" if end is None else str(end)[:10])
-    return any(first <= label <= last for label in found.get("forgotten", []))
 
 
 def _schedule(found: dict[str, Any], records: dict[str, Entry]) -> Schedule:
@@ -401,71 +337,10 @@ def _calendar(schedule: Schedule) -> dict[str, str]:
     return {"calendar": schedule.calendar, "timezone": schedule.timezone}
 
 
-def _add_entries(folder: Path, head: dict[str, Any], entries: dict[str, Entry]) -> None:
-    """Add sessions to the manifest of a locked folder, beside those that other processes have added meanwhile."""
-    try:
-        found = read_manifest(folder) or {}
-    except Corrupt:
-        found = {}
-    sessions = dict(sorted({**found.get("sessions", {}), **entries}.items()))
-    forgotten = [label for label in found.get("forgotten", []) if label not in entries]
-    manifest = {**found, "version": CACHE_VERSION, **head, "sessions": sessions, "forgotten": forgotten}
-    _write(folder / "manifest.json", json.dumps(manifest).encode())
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock. It goes with the process that holds it, and leaves no file."""
-    while (handle := _lock(folder)) is None:
-        pass
-    try:
-        for part in folder.glob(".*.part"):  # nobody else writes now: somebody was killed while writing it
-            part.unlink(missing_ok=True)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock(folder: Path) -> int | None:
-    """Return the handle of a folder that is locked now, None where somebody has removed it meanwhile."""
-    with suppress(FileNotFoundError):
-        _make(folder)
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if os.fstat(handle).st_ino == folder.stat().st_ino:
-                return handle
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)
-    return None
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:  # so it says, too, where somebody has just removed it
-        if folder.exists() and not folder.is_dir():
-            raise
-
-
 def _write_session(path: Path, columns: dict[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink, compression="zstd", use_dictionary=False)
-    _write(path, sink.getvalue().to_pybytes())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, sink.getvalue().to_pybytes())

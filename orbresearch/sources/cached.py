@@ -15,7 +15,7 @@ from orbresearch.errors import BadInput, Corrupt
 from orbresearch.rules import NANOS
 from orbresearch.sessions.dates import read_date
 from orbresearch.settings import read_settings
-from orbresearch.sources.cache import drop_sessions, read_manifest, remove_folder
+from orbresearch.sources.manifests import drop_sessions, read_manifest, remove_folder
 
 COLUMNS = (
     "ticker",

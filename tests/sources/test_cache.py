@@ -15,7 +15,8 @@ import pytest
 from orbresearch import load_sessions, synthetic_sessions
 from orbresearch.errors import Corrupt
 from orbresearch.sources import load
-from orbresearch.sources.cache import cache_folder, load_cached, save_sessions
+from orbresearch.sources.cache import load_cached, save_sessions
+from orbresearch.sources.manifests import cache_folder
 from tests.sources import market
 
 PROJECT = Path(__file__).parents[2]

@@ -13,7 +13,8 @@ import pytest
 import orbresearch as orb
 from orbresearch.errors import BadInput
 from orbresearch.sources import load
-from orbresearch.sources.cache import SessionSaver, cache_folder, keep_sessions, load_cached
+from orbresearch.sources.cache import SessionSaver, keep_sessions, load_cached
+from orbresearch.sources.manifests import cache_folder
 from tests.sources import greek_files, market
 from tests.sources.greek_files import fill, warehouse
 

@@ -13,7 +13,7 @@ import pytest
 import orbresearch as orb
 from orbresearch.errors import BadInput, Unreachable
 from orbresearch.sources import cache
-from orbresearch.sources.cache import cache_folder
+from orbresearch.sources.manifests import cache_folder
 from orbresearch.sources.warehouse import collect
 from tests.servers_mysql import require_server, restartable_mysql
 from tests.sources import greek_files, market
@@ -220,17 +220,17 @@ def test_an_error_in_the_prices_is_no_lost_connection(path):
 
 
 def test_a_manifest_is_not_written_for_every_session(path, own_home, monkeypatch):
-    written, really = [], cache._add_entries
+    written, really = [], cache.add_entries
 
     def add(folder, head, entries):
         written.append(len(entries))
         time.sleep(0.02)  # as a manifest of thousands of sessions takes
         really(folder, head, entries)
 
-    monkeypatch.setattr(cache, "_add_entries", add)
+    monkeypatch.setattr(cache, "add_entries", add)
     found = orb.load_sessions(warehouse(path), "TEST", **WHOLE)
     assert sum(written) == len(DAYS)
     assert len(written) < len(DAYS) / 2
-    monkeypatch.setattr(cache, "_add_entries", really)
+    monkeypatch.setattr(cache, "add_entries", really)
     path.unlink()
     market.same(orb.load_sessions(warehouse(path), "TEST", **WHOLE), found)

@@ -15,7 +15,8 @@ from orbresearch import load_sessions, make_plan, synthetic_sessions
 from orbresearch.errors import Corrupt
 from orbresearch.grid import ParameterGrid
 from orbresearch.sources import load
-from orbresearch.sources.cache import cache_folder, load_cached, save_sessions
+from orbresearch.sources.cache import load_cached, save_sessions
+from orbresearch.sources.manifests import cache_folder
 from tests.sources import market
 from tests.sources.test_load import write
 

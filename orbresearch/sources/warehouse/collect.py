@@ -22,15 +22,8 @@ from orbresearch.sessions.dataset import Sessions, build_sessions
 from orbresearch.sessions.quality import Quality
 from orbresearch.sessions.rows import INCREMENTS, Rows, rounds_to_price
 from orbresearch.sessions.series import content_hash
-from orbresearch.sources.cache import (
-    SessionSaver,
-    cache_folder,
-    drop_sessions,
-    known_sessions,
-    load_cached,
-    read_manifest,
-    save_empty,
-)
+from orbresearch.sources.cache import SessionSaver, load_cached, save_empty
+from orbresearch.sources.manifests import cache_folder, drop_sessions, known_sessions, read_manifest
 from orbresearch.sources.warehouse.layout import Layout
 from orbresearch.sources.warehouse.prices import Seconds, read_seconds, read_volatility
 
