@@ -87,7 +87,17 @@ def test_bad_prices_take_no_part(tmp_path):
     bad = np.random.default_rng(5).random(len(frame)) < 0.3
     frame.loc[bad, "underlying"] = np.resize([np.nan, 0.0, -1.0], bad.sum())
     found = orb.load_sessions(warehouse(fill(tmp_path / "w.sqlite", frame)), "TEST", **WHOLE)
+    expected = orb.load_sessions(frame, "TEST")
+    same_prices(found, expected)
+    assert ranges(found, 900).avg_vol.tolist() == ranges(expected, 900).avg_vol.tolist()
+
+
+def test_where_nothing_can_be_cached_sessions_are_loaded_all_the_same(tmp_path, own_home, caplog):
+    (own_home / "cached_data").write_text("no folder")
+    frame = greek_files.rows()
+    found = orb.load_sessions(warehouse(fill(tmp_path / "w.sqlite", frame)), "TEST", **WHOLE)
     same_prices(found, orb.load_sessions(frame, "TEST"))
+    assert "TEST is not cached" in caplog.text
 
 
 def test_a_session_without_any_usable_price_is_missing(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 import orbresearch as orb
 from orbresearch.errors import BadInput
-from tests.sources.warehouses import Making, commonest, standing
+from tests.sources.warehouses import Making, commonest, standing, usable
 
 
 def at(text):
@@ -60,7 +60,7 @@ def expected_range(rows, ticker, day, seconds, stands=standing):
         row[6]
         for row in rows
         if row[1] == ticker and opened <= row[0] < opened + seconds and row[0] <= closed
-        if row[5] is not None and 0.4 < abs(row[5]) < 0.6 and row[6] is not None and row[6] > 0
+        if usable(row[2]) and row[5] is not None and 0.4 < abs(row[5]) < 0.6 and row[6] is not None and row[6] > 0
     ]
     after = [t for t in known if t >= opened + seconds]
     return {

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,8 +60,7 @@ class Collector:
     def load(self, ticker: str, start: Any, end: Any) -> Sessions:
         """Return one ticker's sessions from date ``start`` to ``end``; what is cached is not asked for again."""
         schedule = self._schedule(ticker, start, end)
-        with self._cache() as cached_data:
-            found = _Ticker(self, ticker, cached_data).load(schedule)
+        found = self._load(ticker, schedule)
         if found is None:
             span = f"{schedule.labels[0]} to {schedule.labels[-1]}"
             raise BadInput(
@@ -71,14 +68,17 @@ class Collector:
             )
         return found
 
-    @contextmanager
-    def _cache(self) -> Iterator[Path]:
-        """Lend the folder of cached sessions: one that goes afterwards where nothing is to be kept."""
+    def _load(self, ticker: str, schedule: Schedule) -> Sessions | None:
+        """Load through the cache; through a folder that goes afterwards where nothing is, or can be, kept."""
         if self.cached_data is not None:
-            yield self.cached_data
-            return
+            try:
+                return _Ticker(self, ticker, self.cached_data).load(schedule)
+            except Unreachable:  # which is an OSError too
+                raise
+            except OSError as error:
+                log.warning("%s is not cached: %s", ticker, error)
         with tempfile.TemporaryDirectory(prefix="orb-") as folder:
-            yield Path(folder)
+            return _Ticker(self, ticker, Path(folder)).load(schedule)
 
     def _schedule(self, ticker: str, start: Any, end: Any) -> Schedule:
         """Return the sessions that are asked for and over; without dates, all that the warehouse has."""

@@ -96,7 +96,8 @@ def near_the_money(layout: Layout) -> Any:
     """Return the condition that a row's implied volatility is one near the money."""
     least, most = NEAR_THE_MONEY
     distance = sa.func.abs(layout.columns["delta"])
-    return sa.and_(distance > least, distance < most, usable(layout.columns["implied_volatility"]))
+    both = usable(layout.columns["implied_volatility"]), usable(layout.columns["underlying"])
+    return sa.and_(distance > least, distance < most, *both)  # a row without a price takes no part (strategy.md)
 
 
 def volatility_parts(layout: Layout) -> Any:
