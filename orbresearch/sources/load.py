@@ -158,7 +158,7 @@ def load_sessions(
         raise BadInput("ticker", f"{ticker!r} names none", "give a ticker, or a list of them")
     nanos = None if increment is None else _increment_nanos(increment)
     declared = read_splits(splits)
-    if hasattr(source, "collector"):
+    if _is_warehouse(source):
         _refuse_reading(reading, path)
         loader = source.collector(calendar, nanos, read_settings().cached_data if cache else None)
     else:
@@ -174,9 +174,13 @@ def list_tickers(
     source: Any, *, columns: Mapping[str, Any] | None = None, layout: str | None = None, **_: Any
 ) -> list[str]:
     """Return the tickers of a source, in alphabetical order; ``columns`` and ``layout`` as of :func:`load_sessions`."""
-    if hasattr(source, "collector"):
+    if _is_warehouse(source):
         return list(source.tickers())
     return _Loader(source, Reading(columns=columns, layout=layout), PATHS[0], None, False, None).tickers()
+
+
+def _is_warehouse(source: Any) -> bool:
+    return hasattr(source, "collector") and not isinstance(source, type)
 
 
 def _refuse_reading(reading: Reading, path: str) -> None:

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orbresearch import load_sessions, organize_opening_range_data
+from orbresearch import Warehouse, load_sessions, organize_opening_range_data
 from orbresearch.errors import BadInput
+from orbresearch.sources.load import list_tickers
 from tests.sources import market
 
 BARS, PRICES = market.bars(), market.prices()
@@ -381,6 +382,21 @@ def test_what_is_no_source_is_refused(tmp_path):
         (tmp_path / name).write_bytes(b"\x00\x01 not at all")
         with pytest.raises(BadInput, match=name.replace(".", r"\.")):
             load_sessions(tmp_path / name, "TEST")
+
+
+@pytest.mark.parametrize("url", ["mysql://user:sec-ret@host:3306", "sqlite:///prices.sqlite"])
+@pytest.mark.parametrize("load", [load_sessions, list_tickers])
+def test_a_url_is_no_file_and_its_password_is_not_shown(load, url):
+    with pytest.raises(
+        BadInput, match=r"source: a (mysql|sqlite):// URL; give orb\.Warehouse\(url\), or a path"
+    ) as told:
+        load(url)
+    assert "sec-ret" not in str(told.value)
+
+
+def test_a_warehouse_that_nobody_has_made_is_refused():
+    with pytest.raises(BadInput, match="source: a type"):
+        load_sessions(Warehouse, "SPY")
 
 
 @pytest.mark.parametrize("name", ["p.parquet", "p.csv"])

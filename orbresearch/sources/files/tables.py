@@ -171,6 +171,8 @@ def open_table(source: Any, columns: Columns | None = None) -> Any:
 
 def describe(source: Any) -> str:
     """Return what a source is, for a person; refuse what is none."""
+    if isinstance(source, str) and "://" in source:  # it may hold a password
+        raise BadInput("source", f"a {source.partition('://')[0]}:// URL", "give orb.Warehouse(url), or a path")
     if isinstance(source, (str, Path)):
         path = Path(source)
         if path.is_dir():
@@ -183,7 +185,9 @@ def describe(source: Any) -> str:
         return f"file {path.name}"
     if hasattr(source, "columns") and hasattr(source, "iloc"):
         return "DataFrame"
-    raise BadInput("source", f"a {type(source).__name__}", "give a path to a file or a folder, or a DataFrame")
+    raise BadInput(
+        "source", f"a {type(source).__name__}", "give a path to a file or a folder, a DataFrame or a Warehouse()"
+    )
 
 
 @dataclass(frozen=True, eq=False)
