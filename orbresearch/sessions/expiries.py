@@ -6,10 +6,10 @@ import datetime as dt
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from orbresearch.errors import BadInput
 from orbresearch.sessions.calendar import DEFAULT_CALENDAR, load_schedule
+from orbresearch.sessions.dates import read_date
 
 _WEEK = 10  # days; before any Friday there is a session within that many
 
@@ -55,22 +55,16 @@ def next_weekly_expiry(date: Any, calendar: str = DEFAULT_CALENDAR) -> dt.date:
 
 
 def day_of(date: Any, what: str = "date") -> Any:
-    """Return a date given in any usual form as datetime64[D].
+    """Return a date as datetime64[D]: a date, a moment of it, or a text that begins with it as 2024-01-02.
 
     Raises
     ------
     BadInput
-        It is none.
+        It is none, or a text that days and months may be confused in.
     """
-    stamp = pd.NaT
-    if isinstance(date, (str, dt.date, np.datetime64)):
-        try:
-            stamp = pd.Timestamp(date)
-        except (ValueError, TypeError):
-            stamp = pd.NaT
-    if stamp is pd.NaT:
-        raise BadInput(what, f"{date!r} is no date", "give e.g. 2024-01-02")
-    return np.datetime64(stamp.date(), "D")
+    if date is None:
+        raise BadInput(what, "None is no date", "give e.g. 2024-01-02")
+    return read_date(what, date)
 
 
 def _third_friday(month: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ import pandas as pd
 from orbresearch.errors import BadInput
 from orbresearch.sessions.calendar import DEFAULT_CALENDAR, load_schedule
 from orbresearch.sessions.expiries import day_of, next_expiry
+
+_DATED = re.compile(r"\d{4}-\d{2}-\d{2}")  # 03.01.2024 is March in one country and January in another
 
 # The last second of each ticker first, by the index on (ticker, timestamp_utc); then the rows of that second alone.
 _AT_THE_MONEY = """
@@ -94,7 +97,7 @@ def _second_of(at: Any) -> int:
     if isinstance(at, (int, np.integer)) and not isinstance(at, bool):
         return int(at)
     stamp = pd.NaT
-    if isinstance(at, (str, dt.datetime, np.datetime64)):
+    if isinstance(at, (dt.datetime, np.datetime64)) or (isinstance(at, str) and _DATED.match(at)):
         try:
             stamp = pd.Timestamp(at)
         except ValueError:

@@ -72,7 +72,9 @@ def test_a_date_may_be_given_in_any_form(date):
     assert type(found) is dt.date
 
 
-@pytest.mark.parametrize("date", ["", "soon", None, pd.NaT, np.datetime64("NaT"), 20240101, 1.5, True])
+@pytest.mark.parametrize(
+    "date", ["", "soon", "03.01.2024", "1/3/2024", None, pd.NaT, np.datetime64("NaT"), 20240101, 1.5, True]
+)
 def test_what_is_no_date_is_refused(date):
     with pytest.raises(BadInput, match="is no date"):
         orb.next_expiry(date)

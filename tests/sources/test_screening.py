@@ -250,6 +250,7 @@ def test_the_next_expiry_is_one_that_has_not_passed(made, at, expiry):
     [
         ({"at": "soon"}, "at"),
         ({"at": None}, "at"),
+        ({"at": "03.01.2024 21:00"}, "at"),
         ({"at": True}, "at"),
         ({"expiration": "soon"}, "expiration"),
         ({"tickers": []}, "tickers"),
