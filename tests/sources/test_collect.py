@@ -161,6 +161,16 @@ def test_sessions_that_the_warehouse_does_not_have_yet_are_asked_for_again(tmp_p
     assert found.quality.facts["missing"] == ["2024-07-08"]
 
 
+def test_sessions_remembered_as_empty_are_asked_for_again_once_they_are_forgotten(tmp_path):
+    path, before = fill(tmp_path / "w.sqlite", greek_files.rows(("2024-07-03",))), {"end": "2024-07-02"}
+    orb.load_sessions(warehouse(path), "TEST", start="2024-07-02", end="2024-07-03")
+    fill(path, greek_files.rows(("2024-07-02",)))
+    with pytest.raises(BadInput, match=r'if they came after it was asked first, orb\.forget\("TEST"\)'):
+        orb.load_sessions(warehouse(path), "TEST", start="2024-07-02", **before)
+    orb.forget("TEST", **before)
+    assert len(orb.load_sessions(warehouse(path), "TEST", start="2024-07-02", **before)) == 1
+
+
 def test_a_ticker_without_rows_is_told_and_found_once_it_has_some(tmp_path):
     path = fill(tmp_path / "w.sqlite", greek_files.rows())
     for dates in ({}, WHOLE, {"start": "2024-07-02"}):

@@ -62,10 +62,11 @@ class Collector:
         schedule = self._schedule(ticker, start, end)
         found = self._load(ticker, schedule)
         if found is None:
-            span = f"{schedule.labels[0]} to {schedule.labels[-1]}"
-            raise BadInput(
-                f"ticker {ticker}", f"no prices from {span} in {self.warehouse.where}", "check the ticker and the dates"
-            )
+            remembered = self.cached_data is not None and _Ticker(self, ticker, self.cached_data).remembers(schedule)
+            wrong = f"no prices from {schedule.labels[0]} to {schedule.labels[-1]} in {self.warehouse.where}"
+            fix = "check the ticker and the dates"
+            fix += f'; if they came after it was asked first, orb.forget("{ticker}")' if remembered else ""
+            raise BadInput(f"ticker {ticker}", wrong, fix)
         return found
 
     def _load(self, ticker: str, schedule: Schedule) -> Sessions | None:
@@ -133,6 +134,10 @@ class _Ticker:
             labels = set(map(str, schedule.labels)) - empty
             if found is not None and labels <= set(map(str, found.schedule.labels)):  # else somebody forgets meanwhile
                 return replace(found, source=self.warehouse.where)
+
+    def remembers(self, schedule: Schedule) -> bool:
+        """Return whether any session of a schedule is taken for empty without asking again."""
+        return any(not entry["observations"] for entry in self._known(schedule).values())
 
     def _known(self, schedule: Schedule) -> dict[str, Any]:
         known = known_sessions(self.folder)
