@@ -244,6 +244,7 @@ def test_without_their_columns_there_are_no_volatilities(making):
 def test_a_warehouse_shows_no_password_and_does_not_travel(monkeypatch):
     warehouse = orb.Warehouse("mysql://quant:hunter2@db.example.com:3307")
     assert repr(warehouse) == "Warehouse(mysql://quant@db.example.com:3307/)"
+    assert warehouse.where == "mysql://db.example.com:3307"
     assert "hunter2" not in f"{vars(warehouse)} {warehouse.place} {warehouse.identity} {warehouse._open()!r}"
     with pytest.raises(TypeError, match="does not travel"):
         pickle.dumps(warehouse)

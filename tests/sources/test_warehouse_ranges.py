@@ -134,6 +134,16 @@ def test_nothing_found_is_a_frame_with_its_columns(making):
         assert "trading_start" in found
 
 
+def test_a_ticker_that_has_nothing_is_named(tmp_path, caplog):
+    making = Making(tmp_path / "w.sqlite")
+    warehouse = making.make([(SESSIONS["2024-03-08"][0], "SPY", 10.0)])
+    assert warehouse.opening_ranges(300, "2024-03-08", tickers=["SPY", "SPYY"])["ticker"].tolist() == ["SPY"]
+    assert "nothing of SPYY in options.greeks" in caplog.text
+    assert making.make_closes(CLOSES).daily_closes(["QQQ", "QQQQ"])["ticker"].tolist() == ["QQQ"]
+    assert "nothing of QQQQ in stocks.daily_underlying" in caplog.text
+    assert len(caplog.records) == 2
+
+
 @pytest.mark.parametrize("seconds", [0, -1, True, "300", 300.0, None, 23_401])
 def test_a_duration_that_no_session_has_is_refused(seconds):
     with pytest.raises(BadInput) as caught:

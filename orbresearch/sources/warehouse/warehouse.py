@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from orbresearch.errors import BadInput, Unreachable
 from orbresearch.sessions.calendar import DEFAULT_CALENDAR, Schedule, schedule_around
 from orbresearch.sessions.expiries import day_of
+from orbresearch.settings import MySQLSettings
 from orbresearch.sources.at_the_money import check_tickers
 from orbresearch.sources.warehouse.layout import CLOSES, GREEKS, Layout, find_layout
 from orbresearch.sources.warehouse.places import find_place, open_engine
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from orbresearch.sources.warehouse.collect import Collector
 
 CONNECTIONS = 4
+_NAMES_SHOWN = 5
 _RETRY_SECONDS = (0.5, 2.0, 5.0)
 
 log = logging.getLogger(__name__)
@@ -93,15 +95,15 @@ class Warehouse:
         self._engine: sa.Engine | None = None
 
     def __repr__(self) -> str:
-        return f"Warehouse({self.where})"
+        return f"Warehouse({self.place.where})"
 
     def __reduce__(self) -> Any:
         raise TypeError("a Warehouse holds a password and does not travel: make one where it is used")
 
     @property
     def where(self) -> str:
-        """Where it is, for a person: without any secret."""
-        return self.place.where
+        """Where it is, for a person: as manifests and results have it, so without the account."""
+        return f"mysql://{address(self.place)}" if isinstance(self.place, MySQLSettings) else self.place.where
 
     @property
     def identity(self) -> str:
@@ -168,6 +170,7 @@ class Warehouse:
             rows = connection.execute(query).fetchall()
         found = pd.DataFrame.from_records(rows, columns=list(CLOSES), coerce_float=True)
         found = found.astype({"close_price": float}).assign(date=pd.to_datetime(found["date"]))
+        _warn_of_absent(names or [], found, f"{self.closes} on these dates")
         return found.sort_values(["ticker", "date"], ignore_index=True)
 
     def opening_ranges(
@@ -221,6 +224,7 @@ class Warehouse:
             for label, one in zip(schedule.labels, self.each(windows, read), strict=True)
         ]
         frame = pd.concat(found, ignore_index=True)[list(COLUMNS)]
+        _warn_of_absent([] if tickers is None else names, frame, f"{self.greeks} in these windows")
         log.info("Returned %d rows of data in %.2f seconds.", len(frame), time.monotonic() - began)
         return frame
 
@@ -301,6 +305,14 @@ def find_schedule(calendar: str, start: Any, end: Any) -> Schedule:
 
 def _names(tickers: Iterable[str]) -> list[str]:
     return check_tickers([tickers] if isinstance(tickers, str) else list(tickers))
+
+
+def _warn_of_absent(names: list[str], found: pd.DataFrame, where: str) -> None:
+    """Say which of the tickers that were asked for have no row: it may be a wrong name."""
+    absent = [name for name in names if name not in set(found["ticker"])]
+    if absent:
+        shown = ", ".join(absent[:_NAMES_SHOWN]) + (" …" if len(absent) > _NAMES_SHOWN else "")
+        log.warning("nothing of %s in %s: check the tickers and the dates", shown, where)
 
 
 def _whole(name: str, value: Any, least: int, what: str) -> int:
