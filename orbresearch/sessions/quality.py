@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from orbresearch.errors import BadInput
 from orbresearch.sessions.findings import SEVERITIES, Finding, judge, many
 
 if TYPE_CHECKING:
@@ -236,6 +237,8 @@ def quality_of(sessions: Mapping[str, Sessions]) -> Reports:
     >>> print(quality_of({"A": synthetic_sessions(2, ticker="A"), "B": synthetic_sessions(2, ticker="B")}).summary)
     nothing to remark about 2 tickers
     """
+    if not isinstance(sessions, Mapping):
+        raise BadInput("sessions", "not by ticker", "give {ticker: sessions}; one ticker's own report is its .quality")
     tables = {ticker: pd.DataFrame(item.quality) for ticker, item in sessions.items()}
     joined = Reports(pd.concat(tables, names=["ticker"]) if tables else None)
     joined.findings_of = {ticker: item.quality.findings for ticker, item in sessions.items()}

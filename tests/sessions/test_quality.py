@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from orbresearch import load_sessions, synthetic_sessions
+from orbresearch.errors import BadInput
 from orbresearch.sessions.findings import SEVERITIES
 from orbresearch.sessions.jumps import RATIOS, name_ratio
 from orbresearch.sessions.quality import FACTS, quality_of, unite
@@ -29,6 +30,11 @@ def spoiled(**changes):
         for row, value in values.items():
             frame.loc[row, name] = value
     return frame
+
+
+def test_the_report_of_one_ticker_is_its_own():
+    with pytest.raises(BadInput, match=r"sessions: not by ticker; .* one ticker's own report is its \.quality"):
+        quality_of(synthetic_sessions(1))
 
 
 def test_prices_that_are_none_are_counted_by_the_reason_in_their_session():
