@@ -65,6 +65,7 @@ def at_the_money_volatility(
         By ticker, as given: ``implied_volatility``, ``strike`` (the mean of two), ``underlying``, ``timestamp_utc``,
         all missing where nothing was found.
     """
+    check_names(warehouse)
     names, moment = check_tickers([tickers] if isinstance(tickers, str) else tickers), _second_of(at)
     if isinstance(within, bool) or not isinstance(within, (int, np.integer)) or within < 0:
         raise BadInput("within", f"{within!r} are no seconds", "give a whole number of 0 or more")
@@ -75,6 +76,15 @@ def at_the_money_volatility(
     columns = ["implied_volatility", "strike", "underlying", "timestamp_utc"]
     made = pd.DataFrame.from_dict(found, orient="index", columns=columns).reindex(pd.Index(names, name="ticker"))
     return made.astype(dict.fromkeys(columns[:3], float) | {"timestamp_utc": "Int64"})
+
+
+def check_names(warehouse: Queryable) -> None:
+    """Refuse a warehouse whose tables or columns have names of their own: these queries know the usual ones."""
+    usual = {"greeks": "options.greeks", "closes": "stocks.daily_underlying", "columns": {}}
+    own = [name for name, value in usual.items() if getattr(warehouse, name, value) != value]
+    if own:
+        wrong = "screening reads options.greeks and stocks.daily_underlying under their usual names only"
+        raise BadInput(f"{own[0]}=", wrong, "make a view that has them, or give correlation() your own closes")
 
 
 def check_tickers(tickers: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from orbresearch.sessions.expiries import day_of
 from orbresearch.sources.at_the_money import (
     Queryable,
     at_the_money_volatility,
+    check_names,
     check_tickers,
     expiry_after_close,
     year_of,
@@ -68,6 +69,7 @@ def screen(
     BadInput
         A ticker or benchmark without a close in those sessions; see also :func:`correlation`.
     """
+    check_names(warehouse)
     _check_sessions(sessions)
     known = None if tickers is None else check_tickers(tickers)
     window = _window(_last_date(warehouse, benchmark) if date is None else day_of(date), sessions)

@@ -360,6 +360,14 @@ def test_tickers_without_closes_are_named(filled):
         orb.screen(filled, date="2023-06-01")
 
 
+@pytest.mark.parametrize("own", [{"closes": "stocks.eod"}, {"greeks": "options.all"}, {"columns": {"strike": "k"}}])
+def test_tables_of_other_names_are_refused(own):
+    warehouse = orb.Warehouse("sqlite:///none.sqlite", **own)
+    for ask in (lambda: orb.screen(warehouse), lambda: orb.at_the_money_volatility(warehouse, "SPY", 0)):
+        with pytest.raises(BadInput, match=f"{next(iter(own))}=: screening reads options.greeks and stocks.daily"):
+            ask()
+
+
 def test_a_ticker_that_stopped_trading_shows_its_last_close(made):
     days = ["2024-01-16", "2024-01-17", "2024-01-18", "2024-01-19"]
     closes = [("SPY", day, price) for day, price in zip(days, [10, 11, 10, 12], strict=True)]
