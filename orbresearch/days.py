@@ -224,6 +224,11 @@ def _where_from(sessions: Sessions, name: str) -> str:
     """Return what would give a feature that no session has."""
     if name in ("range_volume", "relative_volume") and sessions.volume is None:
         return "its source has no volume: give another, or name the column of volumes in columns="
+    if name == "avg_vol" and sessions.volatility is not None and sessions.volatility.seconds:
+        known = sessions.volatility.seconds
+        return (
+            f"it is known of ranges up to {known} s: load from orb.Warehouse(volatility=...), or give a shorter range"
+        )
     if name == "avg_vol":
         return "its source has no implied volatilities: give another"
     if name in HISTORY:

@@ -107,8 +107,9 @@ def organize_opening_range_data(sessions: Sessions, range_duration: int) -> Any:
     Returns
     -------
     DataFrame
-        ``open_price, high, low`` (dollars), ``count_trades``, ``trading_start`` (UTC epoch seconds), ``avg_vol``,
-        ``tradable`` and ``reason`` (why not).
+        ``open_price, high, low`` (dollars), ``count_trades``, ``trading_start`` (UTC epoch seconds), ``avg_vol``
+        (NaN where the source has fewer than two implied volatilities, and of ranges longer than ``Warehouse`` was told
+        to collect them for: half an hour by default), ``tradable`` and ``reason`` (why not).
 
     Examples
     --------

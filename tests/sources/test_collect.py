@@ -15,6 +15,7 @@ from orbresearch.sources.warehouse import collect
 from tests.sources import greek_files, market
 from tests.sources.greek_files import fill, same_prices, warehouse
 
+POINT = orb.ParameterGrid(stop_distance=1, stop_count_limit=1, stop_cooloff_period=0, limit_distance=None)
 WHOLE = {"start": "2024-07-02", "end": "2024-07-05"}
 
 
@@ -74,6 +75,18 @@ def test_avg_vol_is_that_of_the_rows_up_to_the_window_that_was_collected(tmp_pat
     for duration in (901, 1800):
         assert ranges(found, duration).avg_vol.isna().all()
         assert ranges(whole, duration).avg_vol.notna().all()
+
+
+def test_a_rule_that_needs_more_volatility_than_was_collected_is_told_how_to_get_it(tmp_path):
+    found = orb.load_sessions(
+        warehouse(fill(tmp_path / "w.sqlite", greek_files.rows()), volatility=300), "TEST", **WHOLE
+    )
+    rules = orb.Rules(select=("avg_vol", ">", 0))
+    assert len(orb.run_grid(found, POINT, range_duration=300, rules=rules)) == 1
+    with pytest.raises(
+        BadInput, match=r"up to 300 s: load from orb\.Warehouse\(volatility=\.\.\.\), or give a shorter"
+    ):
+        orb.run_grid(found, POINT, range_duration=301, rules=rules)
 
 
 def test_without_a_volatility_window_there_is_no_avg_vol(tmp_path):
