@@ -162,10 +162,11 @@ def test_sessions_without_rows_are_missing_and_not_asked_for_again(tmp_path, mon
     assert "2 of" in found.quality.summary or "2024-07-02" in found.quality.summary
 
 
-def test_sessions_that_the_warehouse_does_not_have_yet_are_asked_for_again(tmp_path):
+def test_sessions_that_the_warehouse_does_not_have_yet_are_asked_for_again(tmp_path, caplog):
     path = fill(tmp_path / "w.sqlite", greek_files.rows(("2024-07-02", "2024-07-03")))
     first = orb.load_sessions(warehouse(path), "TEST", start="2024-07-02", end="2024-07-09")
     assert len(first) == 2
+    assert "TEST has prices from 2024-07-02 to 2024-07-03 only, not from 2024-07-02 to 2024-07-09" in caplog.text
     with pytest.raises(BadInput, match="no prices from 2024-07-05 to 2024-07-09"):
         orb.load_sessions(warehouse(path), "TEST", start="2024-07-05", end="2024-07-09")
     fill(path, greek_files.rows(("2024-07-05", "2024-07-09")))

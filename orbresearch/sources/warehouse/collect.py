@@ -67,6 +67,9 @@ class Collector:
             fix = "check the ticker and the dates"
             fix += f'; if they came after it was asked first, orb.forget("{ticker}")' if remembered else ""
             raise BadInput(f"ticker {ticker}", wrong, fix)
+        asked, first, last = schedule.labels, found.schedule.labels[0], found.schedule.labels[-1]
+        if first > asked[0] or last < asked[-1]:  # what is missing in between, the report says
+            log.warning("%s has prices from %s to %s only, not from %s to %s", ticker, first, last, asked[0], asked[-1])
         return found
 
     def _load(self, ticker: str, schedule: Schedule) -> Sessions | None:
