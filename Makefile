@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 OPTIONS := PRICES TICKER BAR STAMP RANGE START END TZ COMMISSION SLIPPAGE ENV_FILE
 INTERPRETED := $(wildcard tests/kernels tests/sessions tests/test_grid.py tests/test_rules.py tests/test_plan.py \
 	tests/test_oracle.py)
+BUSY := tests/lab tests/store tests/staging tests/faults
 REDIS := install redis-server (apt-get install redis-server, brew install redis, conda install -c conda-forge redis-server)
 
 help:
@@ -140,12 +141,14 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
+# What starts labs and servers of its own takes every core as it is; the rest shares them.
 test-compiled: $(VENV)/.test
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' $(BUSY)
+	$(BIN)/python -m pytest -m 'not slow' -n auto $(addprefix --ignore=,$(BUSY))
 
 # Under plain Python coverage and debuggers see inside kernels, and an index out of bounds is an error.
 test-interpreted: $(VENV)/.test
-	NUMBA_DISABLE_JIT=1 HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -m 'not slow' $(INTERPRETED)
+	NUMBA_DISABLE_JIT=1 HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -m 'not slow' -n auto $(INTERPRETED)
 
 # "No tests collected" (exit code 5) is a failure like any other: it would mean that the marker is lost.
 test-slow: servers $(VENV)/.test

@@ -51,6 +51,7 @@ def warehouse(effort: Effort) -> Iterator[Line]:
         os.environ["SQL_PASSWORD"] = started.server.password
         here = Filled(started.server, fill(started.server, tickers, sessions), sessions)
         yield compare(here, GREEKS, here.tickers, least=5)
+        yield compare(here, GREEKS, here.tickers, volatility=1800)
         yield compare(here, PLAIN, here.tickers[:PLAIN_TICKERS])
         yield from memory(here)
         yield from again(here, started)
@@ -69,18 +70,22 @@ def fill(server: MySQLServer, tickers: int, sessions: int) -> list[str]:
     return names
 
 
-def compare(here: Filled, table: str, tickers: list[str], least: float | None = None) -> Line:
+def compare(here: Filled, table: str, tickers: list[str], volatility: int = 0, least: float | None = None) -> Line:
     """Load each ticker both ways, the old way first of every other one: the server keeps pages in memory."""
     found = []
     load(here, table, tickers[0], 1)  # imports and kernels
     for i, ticker in enumerate(tickers):
-        ways = [lambda one=ticker: fetch_dicts(here, table, one), lambda one=ticker: load(here, table, one)]
+        ways = [
+            lambda one=ticker: fetch_dicts(here, table, one),
+            lambda one=ticker: load(here, table, one, None, volatility),
+        ]
         seconds = [wall(way) for way in (ways if i % 2 == 0 else ways[::-1])]
         found.append(seconds if i % 2 == 0 else seconds[::-1])
     old, new = (float(np.median(column)) for column in zip(*found, strict=True))
     rows = here.server.run(f"SELECT table_rows FROM information_schema.tables WHERE table_name = '{table[8:]}'")[0][0]
     note = f"{old:.1f} and {new:.2f} s for {here.sessions} sessions of one ticker; about {rows:,} rows in the table"
     name = f"DISTINCT per session as dicts / load_sessions: {'with' if table == GREEKS else 'without'} an id"
+    name += f", implied volatilities of {volatility} s" if volatility else ""
     return Line(name, [one / other for one, other in found], "x", least=least, note=note)
 
 
@@ -94,11 +99,13 @@ def fetch_dicts(here: Filled, table: str, ticker: str) -> list[dict[str, Any]]:
     return rows
 
 
-def load(here: Filled, table: str, ticker: str, sessions: int | None = None) -> None:
-    """Load a ticker into an empty cache."""
+def load(here: Filled, table: str, ticker: str, sessions: int | None = None, volatility: int = 0) -> None:
+    """Load a ticker into an empty cache; ``volatility``: seconds of implied volatilities, which the old way has not."""
     labels = here.schedule.labels[:sessions]
     with temporary_home(), redirect_stdout(StringIO()):
-        found = orb.load_sessions(orb.Warehouse(here.url, greeks=table), ticker, start=labels[0], end=labels[-1])
+        found = orb.load_sessions(
+            orb.Warehouse(here.url, greeks=table, volatility=volatility), ticker, start=labels[0], end=labels[-1]
+        )
     assert len(found) == len(labels)
 
 

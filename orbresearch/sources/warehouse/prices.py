@@ -36,7 +36,7 @@ class Seconds:
     price : float64 array, shape (n,)
         Dollars; NaN where no row of the second has a price.
     rows : int
-        Rows of the table that they stand for.
+        Rows of the table that they stand for; where the database folds names, those of other spellings with them.
     returned : int
         Rows that came from the server.
     """
@@ -105,17 +105,24 @@ def volatility_parts(layout: Layout) -> Any:
     return sa.func.sum(sa.func.round(layout.columns["implied_volatility"] * PARTS))
 
 
-def _window(layout: Layout) -> Any:
-    time = layout.columns["timestamp_utc"]
-    return layout.is_ticker(sa.bindparam("ticker")) & time.between(sa.bindparam("first"), sa.bindparam("last"))
+def _window(layout: Layout, *, folded: bool = False) -> Any:
+    """Return the condition that a row is of a ticker, ``folded``: of a name that the database takes for the same."""
+    ticker, time = layout.columns["ticker"], layout.columns["timestamp_utc"]
+    of_ticker = ticker == sa.bindparam("ticker") if folded else layout.is_ticker(sa.bindparam("ticker"))
+    return of_ticker & time.between(sa.bindparam("first"), sa.bindparam("last"))
 
 
 def _last_rows(layout: Layout) -> Any:
-    """Return a query for (second, rows of it, price of its last row)."""
+    """Return a query for (second, rows of it, price of its last row).
+
+    To compare the bytes of every row's ticker would cost a quarter of the time: only those of the last rows are. One of
+    another spelling shows no price here, and :func:`_earlier` finds the ticker's own, if there is one.
+    """
     time, price = layout.columns["timestamp_utc"], layout.columns["underlying"]
     lasts = sa.select(time.label("t"), sa.func.count().label("n"), sa.func.max(layout.key).label("k"))
-    found = lasts.where(_window(layout)).group_by(time).subquery("seconds")
-    return sa.select(found.c.t, found.c.n, price).join_from(found, layout.key.table, layout.key == found.c.k)
+    found = lasts.where(_window(layout, folded=True)).group_by(time).subquery("seconds")
+    same = (layout.key == found.c.k) & layout.is_ticker(sa.bindparam("ticker"))
+    return sa.select(found.c.t, found.c.n, price).select_from(found.outerjoin(layout.key.table, same))
 
 
 def _commonest(layout: Layout) -> Any:
