@@ -13,6 +13,7 @@ from orbresearch.rules import NANOS
 from orbresearch.schema import TICKS
 from orbresearch.sessions.bars import stamp_signs
 from orbresearch.sessions.calendar import Schedule
+from orbresearch.sessions.dates import read_date
 from orbresearch.sessions.observations import Observed, observe
 from orbresearch.sessions.quality import Quality, tabulate
 from orbresearch.sessions.rows import MIN_BAR_SECONDS, Rows, find_increment
@@ -198,9 +199,9 @@ class Sessions:
         Raises
         ------
         BadInput
-            No session in the dates.
+            What is no date; no session in the dates.
         """
-        kept = self.schedule.between(start, end)
+        kept = self.schedule.between(read_date("start", start), read_date("end", end))
         if len(kept) == 0:
             span = f"{self.schedule.labels[0]} to {self.schedule.labels[-1]}" if len(self) else "none"
             wrong = f"no session with prices from {start} to {end}"

@@ -149,8 +149,8 @@ def _describe(folder: Path, ticker: str, fingerprint: str) -> dict[str, Any]:
     full = {label: entry for label, entry in entries.items() if entry["observations"]}
     return facts | {
         "source": found["source"],
-        "first": min(entries, default=None),
-        "last": max(entries, default=None),
+        "first": min(full, default=None),
+        "last": max(full, default=None),
         "sessions": len(full),
         "empty": len(entries) - len(full),
         "observations": sum(entry["observations"] for entry in full.values()),

@@ -87,7 +87,7 @@ def test_stretches_that_were_fetched_apart_make_the_same_whole(path, asked):
 @pytest.mark.mysql
 def test_a_server_that_dies_and_comes_back(monkeypatch, asked):
     require_server()
-    monkeypatch.setattr("orbresearch.sources.warehouse.warehouse._RETRY_SECONDS", (0.1, 0.1))
+    monkeypatch.setattr("orbresearch.sources.warehouse.connections._RETRY_SECONDS", (0.1, 0.1))
     with restartable_mysql() as restartable:
         url = url_of(restartable.server)
         orb.synthetic_warehouse(url, ["SPY"], 5, start=DAYS[0], per_second=1, progress=False)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orbresearch import Warehouse, load_sessions, organize_opening_range_data
+from orbresearch import Warehouse, load_sessions, organize_opening_range_data, synthetic_sessions
 from orbresearch.errors import BadInput
 from orbresearch.sources.load import list_tickers
 from tests.sources import market
@@ -426,3 +426,9 @@ def test_loading_changes_nothing_of_a_frame():
 def test_a_frame_leaves_nothing_in_the_cache(own_home):
     load_sessions(BARS, "TEST")
     assert not (own_home / "cached_data").exists()
+
+
+@pytest.mark.parametrize("dates", [("x", None), (None, "03.01.2024"), (5, None)])
+def test_sessions_between_dates_that_are_none_are_refused(dates):
+    with pytest.raises(BadInput, match="is no date; give e.g. 2024-03-26"):
+        synthetic_sessions(2).between(*dates)

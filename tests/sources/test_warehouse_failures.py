@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 import orbresearch as orb
 from orbresearch.errors import BadInput, Unreachable
-from orbresearch.sources.warehouse import warehouse as module
+from orbresearch.sources.warehouse import connections as module
 from tests.servers_mysql import require_server, restartable_mysql
 from tests.sources.warehouses import Making
 

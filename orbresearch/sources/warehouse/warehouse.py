@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +12,17 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from orbresearch.errors import BadInput, Unreachable
+from orbresearch.console import tell
+from orbresearch.errors import BadInput
 from orbresearch.sessions.calendar import DEFAULT_CALENDAR, Schedule, schedule_around
 from orbresearch.sessions.expiries import day_of
 from orbresearch.settings import MySQLSettings
 from orbresearch.sources.at_the_money import check_tickers
-from orbresearch.sources.warehouse.layout import CLOSES, GREEKS, Layout, find_layout
-from orbresearch.sources.warehouse.places import find_place, open_engine
+from orbresearch.sources.warehouse.connections import Connected
+from orbresearch.sources.warehouse.layout import CLOSES, GREEKS, Layout
+from orbresearch.sources.warehouse.places import find_place
 from orbresearch.sources.warehouse.ranges import COLUMNS, read_ranges
-from orbresearch.sql.failures import address, is_lost, translated
+from orbresearch.sql.failures import address
 from orbresearch.sql.select import fetch_frame
 
 if TYPE_CHECKING:
@@ -31,12 +30,11 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 4
 _NAMES_SHOWN = 5
-_RETRY_SECONDS = (0.5, 2.0, 5.0)
 
 log = logging.getLogger(__name__)
 
 
-class Warehouse:
+class Warehouse(Connected):
     """A warehouse of prices: MySQL, MariaDB or a SQLite file. Nothing is ever written to it.
 
     It holds ``options.greeks`` (``timestamp_utc`` in whole seconds, ``ticker``, ``underlying``, ``strike``,
@@ -82,17 +80,14 @@ class Warehouse:
         connections: int = CONNECTIONS,
         env_file: Any = None,
     ) -> None:
-        self.place = find_place(url, env_file)
-        self.greeks, self.closes = greeks, closes
+        place = find_place(url, env_file)
         self.volatility = _whole("volatility", volatility, 0, "seconds")
-        self.connections = _whole("connections", connections, 1, "connections")
-        self.columns = dict(columns or {})
-        unknown = [name for name in self.columns if name not in (*GREEKS, *CLOSES)]
+        tables, own = (greeks, closes), dict(columns or {})
+        unknown = [name for name in own if name not in (*GREEKS, *CLOSES)]
         if unknown:
             known = ", ".join(dict.fromkeys((*GREEKS, *CLOSES)))
             raise BadInput("columns", f"{unknown[0]!r} is no column of a warehouse", f"known are {known}")
-        self._lock, self._layouts = threading.Lock(), dict[str, Layout]()
-        self._engine: sa.Engine | None = None
+        super().__init__(place, tables, own, _whole("connections", connections, 1, "connections"))
 
     def __repr__(self) -> str:
         return f"Warehouse({self.place.where})"
@@ -225,7 +220,7 @@ class Warehouse:
         ]
         frame = pd.concat(found, ignore_index=True)[list(COLUMNS)]
         _warn_of_absent([] if tickers is None else names, frame, f"{self.greeks} in these windows")
-        log.info("Returned %d rows of data in %.2f seconds.", len(frame), time.monotonic() - began)
+        tell(f"Returned {len(frame)} rows of data in {time.monotonic() - began:.2f} seconds.")
         return frame
 
     def collector(self, calendar: str, nanos: int | None, cached_data: Path | None) -> Collector:
@@ -233,56 +228,6 @@ class Warehouse:
         from orbresearch.sources.warehouse.collect import Collector
 
         return Collector(self, calendar, nanos, cached_data)
-
-    def each(self, items: list[Any], work: Callable[[sa.Connection, Layout, Any], Any]) -> Iterator[Any]:
-        """Yield ``work(connection, layout, item)`` of every item in order, over several connections at once.
-
-        What a lost connection has interrupted is done again, up to three times.
-        """
-        with ThreadPoolExecutor(self.connections, "warehouse") as pool:
-            futures = [pool.submit(self._retried, work, item) for item in items]
-            try:
-                for future in futures:
-                    yield future.result()
-            finally:
-                for future in futures:
-                    future.cancel()
-
-    def _retried(self, work: Callable[[sa.Connection, Layout, Any], Any], item: Any) -> Any:
-        for pause in (*_RETRY_SECONDS, None):
-            try:
-                with self.reading(self.greeks, GREEKS) as (connection, layout):
-                    return work(connection, layout, item)
-            except Unreachable as error:
-                if pause is None or not is_lost(error, was_there=bool(self._layouts)):
-                    raise
-                log.warning("%s", error)
-                time.sleep(pause)
-        raise AssertionError
-
-    @contextmanager
-    def reading(self, table: str, known: tuple[str, ...]) -> Iterator[tuple[sa.Connection, Layout]]:
-        """Lend a connection and the layout of a table. What the driver raises becomes ``Unreachable``."""
-        engine = self._open()
-        with translated(self.place), engine.connect() as connection:
-            with self._lock:
-                if table not in self._layouts:
-                    self._layouts[table] = self._look(connection, table, known)
-            yield connection, self._layouts[table]
-
-    def _look(self, connection: sa.Connection, table: str, known: tuple[str, ...]) -> Layout:
-        own = {name: column for name, column in self.columns.items() if name in known}
-        layout = find_layout(connection, self.place, table, known, own)
-        if not layout.indexed and known == GREEKS:
-            log.warning("%s has no index that begins with ticker and time: each session reads far more", table)
-        return layout
-
-    def _open(self) -> sa.Engine:
-        with self._lock:
-            if self._engine is None:
-                schemas = tuple(table.rpartition(".")[0] for table in (self.greeks, self.closes) if "." in table)
-                self._engine = open_engine(self.place, schemas, self.connections)
-            return self._engine
 
 
 def find_schedule(calendar: str, start: Any, end: Any) -> Schedule:
