@@ -430,5 +430,5 @@ def test_a_frame_leaves_nothing_in_the_cache(own_home):
 
 @pytest.mark.parametrize("dates", [("x", None), (None, "03.01.2024"), (5, None)])
 def test_sessions_between_dates_that_are_none_are_refused(dates):
-    with pytest.raises(BadInput, match="is no date; give e.g. 2024-03-26"):
+    with pytest.raises(BadInput, match=r"is no date; give e\.g\. 2024-03-26"):
         synthetic_sessions(2).between(*dates)
