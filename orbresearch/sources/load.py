@@ -159,8 +159,10 @@ def load_sessions(
     nanos = None if increment is None else _increment_nanos(increment)
     declared = read_splits(splits)
     if _is_warehouse(source):
+        from orbresearch.sources.warehouse.collect import Collector  # files need no SQLAlchemy
+
         _refuse_reading(reading, path)
-        loader = source.collector(calendar, nanos, read_settings().cached_data if cache else None)
+        loader: Any = Collector(source, calendar, nanos, read_settings().cached_data if cache else None)
     else:
         loader = _Loader(source, reading, path, nanos, cache, tickers)
     names = loader.tickers() if tickers is None else tickers
@@ -180,7 +182,8 @@ def list_tickers(
 
 
 def _is_warehouse(source: Any) -> bool:
-    return hasattr(source, "collector") and not isinstance(source, type)
+    """Return whether a source is one, without loading SQLAlchemy to find out."""
+    return hasattr(source, "opening_ranges") and not isinstance(source, type)
 
 
 def _refuse_reading(reading: Reading, path: str) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,9 +23,6 @@ from orbresearch.sources.warehouse.places import find_place
 from orbresearch.sources.warehouse.ranges import COLUMNS, read_ranges
 from orbresearch.sql.failures import address
 from orbresearch.sql.select import fetch_frame
-
-if TYPE_CHECKING:
-    from orbresearch.sources.warehouse.collect import Collector
 
 CONNECTIONS = 4
 _NAMES_SHOWN = 5
@@ -222,12 +218,6 @@ class Warehouse(Connected):
         _warn_of_absent([] if tickers is None else names, frame, f"{self.greeks} in these windows")
         tell(f"Returned {len(frame)} rows of data in {time.monotonic() - began:.2f} seconds.")
         return frame
-
-    def collector(self, calendar: str, nanos: int | None, cached_data: Path | None) -> Collector:
-        """Return what ``load_sessions`` loads tickers with."""
-        from orbresearch.sources.warehouse.collect import Collector
-
-        return Collector(self, calendar, nanos, cached_data)
 
 
 def find_schedule(calendar: str, start: Any, end: Any) -> Schedule:
