@@ -146,7 +146,8 @@ def load_sessions(
     Rows of several files follow each other in the order of the files' names, before anything is judged: the same second
     twice is two rows of a second, the later of which stands. All files of a ticker have the same columns.
     """
-    source = Path(source).expanduser() if isinstance(source, (str, Path)) else source
+    if isinstance(source, (str, Path)) and str(source).startswith("~"):
+        source = Path(source).expanduser()
     if path not in PATHS:
         raise BadInput("path", f"{path!r} is no path inside a bar", f"choose one of {', '.join(PATHS)}")
     reading = Reading(bar, stamp, tz, columns, calendar, layout)
