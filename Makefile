@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 OPTIONS := PRICES TICKER BAR STAMP RANGE START END TZ COMMISSION SLIPPAGE ENV_FILE
 INTERPRETED := $(wildcard tests/kernels tests/sessions tests/test_grid.py tests/test_rules.py tests/test_plan.py \
 	tests/test_oracle.py)
-BUSY := tests/lab tests/store tests/staging tests/faults
+BUSY := tests/lab tests/faults
 REDIS := install redis-server (apt-get install redis-server, brew install redis, conda install -c conda-forge redis-server)
 
 help:
@@ -141,7 +141,7 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-# What starts labs and servers of its own takes every core as it is; the rest shares them.
+# What starts labs takes every core as it is; the rest shares them.
 test-compiled: $(VENV)/.test
 	$(BIN)/python -m pytest -m 'not slow' $(BUSY)
 	$(BIN)/python -m pytest -m 'not slow' -n auto $(addprefix --ignore=,$(BUSY))
