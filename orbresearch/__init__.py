@@ -2,7 +2,7 @@
 
 How the data flow, folder by folder::
 
-    sources    prices as found (files, DataFrames, a synthetic market), cached_data/
+    sources    prices as found (a warehouse, files, DataFrames, a synthetic market), cached_data/
     sessions   the exchange calendar; observations, tick series, opening ranges, data quality
     grid rules plan   what to compute: parameters, rules, one run with its identity and its chunks
     keep summary      what a run keeps of its backtests: every row, or the best and a summary of all
@@ -10,6 +10,7 @@ How the data flow, folder by folder::
     staging    Redis: inputs on their way to workers, results on their way to the store
     lab        Dask: the cluster, its feeder and reaper
     store      SQL: results, runs, the ledger
+    sql        the drivers that warehouse and store share
     analysis   one backtest with its trades, grids in this process, pictures
 
 Importing this package imports none of them: names load their module when they are first used.
