@@ -6,7 +6,7 @@ sessions that were read one by one, say what holds of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,21 +135,6 @@ def declare_splits(report: Quality, splits: Any) -> Quality:
     """Return a report that knows of the splits between its sessions, or of none: see ``Sessions.splits``."""
     table = report.drop(columns="split", errors="ignore")
     return Quality(table if splits is None else table.assign(split=splits), report.facts)
-
-
-def unite(reports: Iterable[Quality], labels: Any) -> Quality:
-    """Return one report on sessions of one ticker that were read apart.
-
-    Parameters
-    ----------
-    reports : iterable of Quality
-        No session in two of them.
-    labels : datetime64[D] array
-        The calendar's sessions, at least from the first to the last of the reports.
-    """
-    given = list(reports)
-    table = pd.concat([pd.DataFrame(report) for report in given]).sort_index()
-    return Quality(table, unite_facts([report.facts or {} for report in given], table.index, labels))
 
 
 def unite_facts(given: list[dict[str, Any]], dates: Any, labels: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from orbresearch import load_sessions, synthetic_sessions
 from orbresearch.errors import BadInput
 from orbresearch.sessions.findings import SEVERITIES
 from orbresearch.sessions.jumps import RATIOS, name_ratio
-from orbresearch.sessions.quality import FACTS, quality_of, unite
+from orbresearch.sessions.quality import FACTS, Quality, quality_of, unite_facts
 from tests.sources import market
 
 MONTHS = tuple(f"{day:%Y-%m-%d}" for day in market.CALENDAR.sessions_in_range("2024-02-26", "2024-03-22"))
@@ -117,7 +117,8 @@ def test_reports_of_sessions_read_one_by_one_say_what_the_whole_says():
         load_sessions(rows, "TEST", bar=60, stamp="start", increment=0.01).quality for _, rows in frame.groupby(days)
     ]
     labels = market.CALENDAR.sessions.to_numpy().astype("datetime64[D]")
-    united = unite(apart[::-1], labels)
+    table = pd.concat([pd.DataFrame(report) for report in apart])
+    united = Quality(table, unite_facts([report.facts for report in apart], table.index, labels))
     assert united.summary == whole.quality.summary
     assert "no observation in 1 session" in united.summary
     pd.testing.assert_frame_equal(pd.DataFrame(united), pd.DataFrame(whole.quality))
