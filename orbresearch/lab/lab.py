@@ -310,12 +310,7 @@ class Lab:
         from orbresearch.lab.loading import load_over
 
         self._require_open()
-
-        def call(function: Callable[..., Any], batches: list[Any]) -> list[Any]:
-            found: list[Any] = self.client.gather(self.client.map(function, batches, pure=False))
-            return found
-
-        return load_over(call, self.slots(), source, ticker, options)
+        return load_over(self.client, self.slots(), source, ticker, options)
 
     def submit_priority(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a function in a worker now, while every slot computes backtests: first in, first out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -105,7 +106,8 @@ def test_what_goes_wrong_in_a_worker_is_told_here(lab, source, tmp_path):
 
 def test_batches_hold_every_ticker_once_and_leave_no_slot_idle(source):
     sent = []
-    loading.load_over(lambda _, given: sent.extend(given) or [], 2, source, [f"T{i}" for i in range(100)], {})
+    client = SimpleNamespace(map=lambda _, given, **__: sent.extend(given), gather=lambda _: [])
+    loading.load_over(client, 2, source, [f"T{i}" for i in range(100)], {})
     names = [name for _, batch, _ in sent for name in batch]
     assert names == [f"T{i}" for i in range(100)]
     assert len(sent) == 8
@@ -197,3 +199,9 @@ def test_a_run_whose_session_is_forgotten_says_so_and_is_open_again_once_it_is_l
         stats_of(run)
     load(place, 0, 3)
     assert stats_of(run) == before
+
+
+def test_a_url_is_refused_without_its_password(lab):
+    with pytest.raises(BadInput, match=r"give orb\.Warehouse\(url\)") as caught:
+        lab.load_sessions("mysql://user:sec-ret@host:3306", ["A", "B"])
+    assert "sec-ret" not in str(caught.value)
