@@ -20,7 +20,7 @@ from tests.servers_mysql import MySQLServer, RestartableMySQL, restartable_mysql
 
 MIB = 2**20
 START, GREEKS, PLAIN = "2024-01-02", "options.greeks", "options.plain"
-FEW = 4  # sessions: as many as are fetched at once
+FEW = 8  # sessions: as many as are fetched at once
 PLAIN_TICKERS = 2
 OLD_QUERY = "SELECT DISTINCT timestamp_utc, underlying FROM {} WHERE timestamp_utc BETWEEN %s AND %s AND ticker = %s"
 
@@ -46,7 +46,7 @@ class Filled:
 
 def warehouse(effort: Effort) -> Iterator[Line]:
     """Fill a private server; compare ways to load a ticker; show memory, and loading without the server."""
-    tickers, sessions = (2, 2) if effort.quick else (4, 8)
+    tickers, sessions = (2, 2) if effort.quick else (4, 16)
     with temporary_home(), restartable_mysql() as started:
         os.environ["SQL_PASSWORD"] = started.server.password
         here = Filled(started.server, fill(started.server, tickers, sessions), sessions)

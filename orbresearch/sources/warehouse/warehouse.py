@@ -24,7 +24,7 @@ from orbresearch.sources.warehouse.ranges import COLUMNS, read_ranges
 from orbresearch.sql.failures import address
 from orbresearch.sql.select import fetch_frame
 
-CONNECTIONS = 4
+CONNECTIONS = 8  # prices are on the server's disk: on two cores, eight fetch a fifth faster than four
 _NAMES_SHOWN = 5
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Warehouse(Connected):
         Seconds of each session, from its open on, of which implied volatilities are collected with the prices: opening
         ranges up to so long have an ``avg_vol``. 0: none.
     connections : int
-        Open at once.
+        Open at once, each fetching a session.
     env_file : path, optional
         As of ``Lab``.
 
