@@ -1,0 +1,7 @@
+"""What a search's winner is worth: chance, luck of many trials, overfitting.
+
+significance     one Sharpe ratio, the best of many, p-values
+central_moments  mean to kurtosis, merged across chunks
+
+Pure numbers in, numbers out. This file imports nothing.
+"""
