@@ -26,6 +26,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from orbresearch.analysis.backtests import Backtest, run_backtest
     from orbresearch.analysis.performance import run_grid
+    from orbresearch.analysis.verdict import Verdict
+    from orbresearch.analysis.walkforward import Walk
     from orbresearch.errors import OrbError
     from orbresearch.grid import ParameterGrid, ParameterList, frange, seed_grid
     from orbresearch.keep import Best
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from orbresearch.lab.lab import Lab
     from orbresearch.lab.results import results, results_pages
     from orbresearch.lab.run import Run
+    from orbresearch.lab.verdicts import verdict, verdicts, walk_forward
     from orbresearch.plan import make_plan
     from orbresearch.rules import Rules
     from orbresearch.sessions.dataset import Sessions, compress_time_series
@@ -58,6 +61,8 @@ _HOMES = {
     "Rules": "rules",
     "Run": "lab.run",
     "Sessions": "sessions.dataset",
+    "Verdict": "analysis.verdict",
+    "Walk": "analysis.walkforward",
     "Warehouse": "sources.warehouse.warehouse",
     "at_the_money_volatility": "sources.at_the_money",
     "cached": "sources.cached",
@@ -84,6 +89,9 @@ _HOMES = {
     "synthetic_sessions": "sources.synthetic.sessions",
     "synthetic_warehouse": "sources.synthetic.warehouse",
     "trade_stats": "lab.display",
+    "verdict": "lab.verdicts",
+    "verdicts": "lab.verdicts",
+    "walk_forward": "lab.verdicts",
 }
 
 __all__ = [
@@ -96,6 +104,8 @@ __all__ = [
     "Rules",
     "Run",
     "Sessions",
+    "Verdict",
+    "Walk",
     "Warehouse",
     "at_the_money_volatility",
     "cached",
@@ -122,6 +132,9 @@ __all__ = [
     "synthetic_sessions",
     "synthetic_warehouse",
     "trade_stats",
+    "verdict",
+    "verdicts",
+    "walk_forward",
 ]
 
 

@@ -171,7 +171,7 @@ def show(run: Run, sessions: Sessions, options: argparse.Namespace, home: Path) 
 
     with warnings.catch_warnings():  # that none is best is said below
         warnings.simplefilter("ignore")
-        best = run.best(options.best)
+        best = run.best(options.best, luck=False)
     pd.set_option("display.width", 250, "display.max_columns", 30, "display.precision", 4)
     print(f"\nbest by Sharpe ratio, {run.conditions()}:")
     print(
@@ -179,6 +179,8 @@ def show(run: Run, sessions: Sessions, options: argparse.Namespace, home: Path) 
         if len(best)
         else _NONE
     )
+    if len(best):
+        print(f'\n{run.luck()}\n(more: orb.verdict(orb.open_run("{run.run_id}")))')
     print("\nyour own ranking, (stop_distance / backtest_profit) * stop_count_limit; profits nearest zero come first:")
     print(run.ranking(options.best)[list(_RANKED)].to_string(index=False))
     print(f"\n{run.persisted():,} rows of run {run.run_id} are in {run.where}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -75,6 +75,24 @@ class Input:
         span, way = (np.zeros(len(self.days), np.int64) for _ in range(2))
         measure_days(self.series.columns["price"], self.days, span, way)
         return span, way
+
+    @cached_property
+    def dates(self) -> Any:
+        """Dates of the tradable sessions: datetime64[D] array, shape (T,)."""
+        return self.series.labels[self.days["session"]]
+
+    def between(self, first: Any, last: Any) -> Input:
+        """Return the same input with the tradable sessions of some dates only, both inclusive.
+
+        What was prepared for all of them serves those, too.
+        """
+        start, stop = np.searchsorted(self.dates, first), np.searchsorted(self.dates, last, side="right")
+        some = replace(self, days=self.days[start:stop])
+        breakout, standing, links = self.entries
+        span, way = self.reach_of_days
+        vars(some)["entries"] = breakout, standing, links[start:stop]  # where cached_property looks first
+        vars(some)["reach_of_days"] = span[start:stop], way[start:stop]
+        return some
 
     @cached_property
     def days_hash(self) -> str:

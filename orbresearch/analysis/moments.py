@@ -42,12 +42,15 @@ class Moments:
         backtests; -inf where there is none.
     statistic : float64 array, shape (backtests,)
         sqrt(T) * mean(r) / std(r, ddof=1) of every eligible backtest, NaN of others.
+    together : float64 array, shape (T,)
+        By session, the sum of (r - mean of r) / std(r, ddof=0) over eligible backtests: it tells how alike they are.
     """
 
     sums: Any
     squares: Any
     maxima: Any
     statistic: Any
+    together: Any
 
 
 def draw_days(sessions: int, draws: int, mean_block: float = 5.0, seed: int = 0) -> Any:
@@ -125,30 +128,33 @@ def compute_moments(
         wrong = f"{blocks.shape[0]} and {draws.shape[-1]} sessions"
         raise BadInput("blocks and draws", wrong, f"{item.ticker} has {count} tradable sessions")
     sums, squares = (np.zeros((chunk.rows, int(blocks.max(initial=-1)) + 1), np.int64) for _ in range(2))
-    maxima, statistic = np.full(len(draws), -np.inf), np.full(chunk.rows, np.nan)
+    maxima, statistic, together = np.full(len(draws), -np.inf), np.full(chunk.rows, np.nan), np.zeros(count)
     weights = draws.astype(np.float64)
     fit = resolved(item, rules, points.points(chunk.point, chunk.point + chunk.rows)) == 1
 
     def visit(rows: Any, daily: Any, found: Any) -> None:
         add_blocks(daily, blocks, rows, sums, squares)
         eligible = np.flatnonzero(fit[rows] & (found["traded"] >= min_sessions))
-        statistic[rows[eligible]] = _fold(daily, found, eligible, weights, maxima)
+        statistic[rows[eligible]] = _fold(daily, found, eligible, weights, maxima, together)
 
     compute_sums(item, points, rules, chunk, visit)
-    return Moments(sums, squares, maxima, statistic)
+    return Moments(sums, squares, maxima, statistic, together)
 
 
-def _fold(daily: Any, found: Any, eligible: Any, weights: Any, maxima: Any) -> Any:
-    """Fold the drawn statistics of backtests into the maxima; return their own statistics, NaN without variance.
+def _fold(daily: Any, found: Any, eligible: Any, weights: Any, maxima: Any, together: Any) -> Any:
+    """Fold the drawn statistics of backtests into the maxima, and their days into ``together``; return their own.
 
-    Sums of drawn returns are whole numbers below 2**53: exact in any order, so that chunks of any size agree.
+    Those are NaN without variance. Sums of drawn returns are whole numbers below 2**53: exact in any order, so that
+    chunks of any size agree.
     """
     from orbresearch.kernels.moments import fold_maxima, scale_returns
 
-    scales = np.empty(len(eligible))
-    scale_returns(found["returns"][eligible], found["squares"][eligible], len(daily), scales)
+    scales, days = np.empty(len(eligible)), len(daily)
+    scale_returns(found["returns"][eligible], found["squares"][eligible], days, scales)
     for start in range(0, len(eligible) if len(weights) else 0, _COLUMNS):
         part = slice(start, start + _COLUMNS)
-        drawn = weights @ daily[:, eligible[part]].astype(np.float64)
-        fold_maxima(drawn, found["returns"][eligible[part]], scales[part], maxima)
+        changes, totals = daily[:, eligible[part]].astype(np.float64), found["returns"][eligible[part]]
+        fold_maxima(weights @ changes, totals, scales[part], maxima)
+        unit = np.nan_to_num(scales[part]) * days / np.sqrt(max(days - 1, 1))  # 1 / std(r, ddof=0)
+        together += changes @ unit - (totals / days) @ unit
     return found["returns"][eligible] * scales

@@ -12,10 +12,10 @@ from orbresearch.days import find_days
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid, read_points
 from orbresearch.inputs import Input
+from orbresearch.lab.recompute import load_prices
 from orbresearch.plan import Chunk, parse_backtest_id
 from orbresearch.rules import Rules
 from orbresearch.schema import PARAMETERS
-from orbresearch.sessions.splits import apply_splits, read_splits
 from orbresearch.settings import read_settings
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ def recompute(backtest_id: str) -> Backtest:
     BadInput
         An id that is none, a run the store does not know, prices that are no longer cached or have changed.
     """
-    from orbresearch.sources.cache import load_cached
-
     run_id, index = parse_backtest_id(backtest_id)
     settings, found = read_settings(), _facts(run_id)
     if index >= found["backtests"]:
@@ -40,19 +38,7 @@ def recompute(backtest_id: str) -> Backtest:
     grid, rules, durations = read_points(found["grid"]), Rules(**found["rules"]), found["range_durations"]
     at, point = divmod(index, len(grid))
     source, duration = found["inputs"][at // len(durations)], durations[at % len(durations)]
-    dates = source["first"], source["last"]
-    sessions = load_cached(settings.cached_data, source["ticker"], source["fingerprint"], *dates)
-    if sessions is None or sessions.series.hash != source["series"]:
-        wrong = (
-            f"{source['ticker']}'s prices from {dates[0]} to {dates[1]} are not in {settings.cached_data} as they were"
-        )
-        raise BadInput(f"run {run_id}", wrong, "load them again with load_sessions and submit the run again")
-    if source.get("joined"):
-        import pandas as pd
-
-        sessions = sessions.join(pd.DataFrame(source["joined"], index=sessions.dates, dtype=float))
-    if source.get("splits"):
-        sessions = apply_splits(sessions, read_splits(source["splits"]))
+    sessions = load_prices(run_id, source, settings.cached_data)
     days = find_days(sessions, duration, rules)
     item = Input(source["ticker"], duration, days.series, days.table, sessions.source, splits=sessions.splits)
     return backtest_of(run_id, item, grid, rules, Chunk(index, 1, 0, point))

@@ -15,6 +15,7 @@ from orbresearch.lab.watching import show_live, watch
 from orbresearch.rules import Rules
 
 if TYPE_CHECKING:
+    from orbresearch.analysis.verdict import Verdict
     from orbresearch.lab.lab import Lab
     from orbresearch.store.connection import Store
 
@@ -50,6 +51,7 @@ class Run:
     ) -> None:
         self.run_id, self.total, self._store, self._lab, self._resume = run_id, total, store, lab, resume
         self.keep, self.order = keep, order
+        self._luck: tuple[bool, str] | None = None
 
     def __len__(self) -> int:
         return self.total
@@ -197,9 +199,15 @@ class Run:
         return mark(rows if arrow else to_frame(rows), unfinished)
 
     def best(
-        self, n: int = 20, *, by: str | None = None, min_sessions: int | None = None, unresolved: bool | None = None
+        self,
+        n: int = 20,
+        *,
+        by: str | None = None,
+        min_sessions: int | None = None,
+        unresolved: bool | None = None,
+        luck: bool = True,
     ) -> Any:
-        """Return the best backtests: strategy.md, "Best".
+        """Return the best backtests: strategy.md, "Best"; say beside them whether the best is more than luck.
 
         Parameters
         ----------
@@ -211,6 +219,8 @@ class Run:
             Sessions with a trade that a backtest must have. Default: 30, or what the run keeps.
         unresolved : bool, optional
             Whether to admit backtests on bars whose distances the bars cannot tell. Default: no, or what the run keeps.
+        luck : bool
+            Say the verdict in one line (also ``attrs["luck"]``); computed once per Run, from the prices.
         """
         from orbresearch.store.reader import read_best
 
@@ -226,7 +236,24 @@ class Run:
         if len(found) == 0 and found.attrs["complete"]:
             kind = "backtest" if admits else "resolved backtest"
             warnings.warn(f"none is best: no {kind} traded in {least} sessions (min_sessions=)", stacklevel=2)
+        if luck and len(found):
+            found.attrs["luck"] = self.luck()
+            tell(found.attrs["luck"])
         return found
+
+    def luck(self) -> str:
+        """Return whether the best is more than luck, in one line: the first of :meth:`verdict`."""
+        from orbresearch.lab.verdicts import luck_line
+
+        if self._luck is None or not self._luck[0]:  # what was said of an unfinished run is said anew
+            self._luck = self.complete, luck_line(self)
+        return self._luck[1]
+
+    def verdict(self, **options: Any) -> Verdict:
+        """Return what its best is worth: see :func:`orbresearch.verdict`."""
+        from orbresearch.lab.verdicts import verdict
+
+        return verdict(self, **options)
 
     def _require_kept(self) -> Keep:
         """Return what the run keeps; refuse to speak for one that keeps something else by now."""

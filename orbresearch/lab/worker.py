@@ -60,7 +60,12 @@ def load_spec(redis: Staging, uuid: str, order: str) -> Spec:
     """Return a run's spec from the books."""
     from orbresearch import staging
 
-    found = json.loads(staging.load_spec(redis, uuid, order))
+    return read_spec(staging.load_spec(redis, uuid, order), order)
+
+
+def read_spec(document: bytes, order: str) -> Spec:
+    """Return what :func:`encode_spec` has encoded."""
+    found = json.loads(document)
     points, rules, inputs = read_points(found["grid"]), Rules(**found["rules"]), tuple(found["inputs"])
     return Spec(run_of(order), points, rules, inputs, read_keep(found["kept"]))
 
