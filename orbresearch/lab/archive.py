@@ -7,7 +7,7 @@ from typing import Any
 
 from orbresearch.errors import BadInput
 from orbresearch.keep import read_keep
-from orbresearch.lab.lab import open_labs
+from orbresearch.lab.connection import open_labs
 from orbresearch.lab.reaper import lifecycle
 from orbresearch.lab.results import opened_store
 from orbresearch.lab.run import Run
