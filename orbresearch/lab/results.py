@@ -1,13 +1,16 @@
-"""Rows of the results database, at once or page by page, whichever runs they come from."""
+"""Rows of the results database, at once, page by page or as a file, whichever runs they come from."""
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orbresearch.errors import BadInput
+from orbresearch.lab.saving import PAGE_ROWS, check_target, save_rows
 from orbresearch.settings import read_settings
 
 if TYPE_CHECKING:
@@ -85,7 +88,7 @@ def results_pages(
     ticker: str | Iterable[str] | None = None,
     where: Mapping[str, Any] | None = None,
     *,
-    rows: int = 100_000,
+    rows: int = PAGE_ROWS,
     arrow: bool = False,
     **options: Any,
 ) -> Iterator[Any]:
@@ -129,6 +132,56 @@ def results_pages(
     return _turn_pages(store, query, page_rows, arrow)
 
 
+def save_results(
+    path: str | os.PathLike[str],
+    run: Runs = None,
+    ticker: str | Iterable[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    *,
+    rows: int = PAGE_ROWS,
+    **options: Any,
+) -> Path:
+    """Write the rows of :func:`results` to a file, in the memory of one page however many there are.
+
+    The file appears when all is written: what fails or is interrupted leaves the one that was there before.
+
+    Parameters
+    ----------
+    path : path
+        ``.parquet``: the types of schema.RESULTS, null where a value is undefined, and ``complete`` as in a Table of
+        :func:`results`. ``.csv``, ``.csv.gz``: a header, and of each double the shortest text that means it; an
+        undefined value is an empty field. Its folder is made.
+    run, ticker, where
+        As in :func:`results`.
+    rows : int
+        Of a page, and of a Parquet row group.
+    **options
+        ``columns``, ``order_by``, ``descending``, ``limit``, ``resolved``: as in :func:`results`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    BadInput
+        Before anything is written: another suffix, a folder that cannot be written, or as in :func:`results`.
+
+    Examples
+    --------
+    >>> save_results("good.csv.gz", ticker="SPY", where={"sharpe_ratio": (1, None)})  # doctest: +SKIP
+    >>> pandas.read_csv("good.csv.gz", dtype={"run_id": str})  # doctest: +SKIP
+    """
+    from orbresearch.store.query import count_of
+
+    target, page_rows = check_target(path), count_of("rows", rows, least=1)
+    with opened_store() as store:
+        query, unfinished = _ask(store, run, ticker, where=where, **options)
+        for message in unfinished if run is not None else []:
+            warnings.warn(message, stacklevel=2)
+        return save_rows(store, query, target, page_rows, {} if run is None else say_complete(unfinished))
+
+
 @contextmanager
 def opened_store() -> Iterator[Store]:
     """Lend the results database; BadInput where there is none."""
@@ -150,12 +203,17 @@ def say_unfinished(runs: Mapping[str, tuple[int, int]]) -> list[str]:
     ]
 
 
+def say_complete(unfinished: list[str]) -> dict[str, str]:
+    """Return what the metadata of a schema say of complete runs."""
+    return {"complete": "false" if unfinished else "true"}
+
+
 def mark(rows: Any, unfinished: list[str]) -> Any:
     """Say whether the rows come from complete runs."""
     for message in unfinished:
         warnings.warn(message, stacklevel=3)
     if not hasattr(rows, "attrs"):
-        return rows.replace_schema_metadata({"complete": "false" if unfinished else "true"})
+        return rows.replace_schema_metadata(say_complete(unfinished))
     rows.attrs["complete"] = not unfinished
     return rows
 

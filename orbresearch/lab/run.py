@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orbresearch.console import in_notebook, tell
 from orbresearch.errors import BadInput
 from orbresearch.keep import Best, Keep, read_keep
-from orbresearch.lab.results import mark, say_unfinished
+from orbresearch.lab.results import mark, say_complete, say_unfinished
+from orbresearch.lab.saving import PAGE_ROWS, check_target, save_rows
 from orbresearch.lab.status import describe_status, show_status
 from orbresearch.lab.watching import show_live, watch
 from orbresearch.rules import Rules
@@ -197,6 +200,29 @@ class Run:
         query = make_query(self._store.tables.results, self.run_id, order_by=order_by, limit=limit, **options)
         rows = read_rows(self._store, query)
         return mark(rows if arrow else to_frame(rows), unfinished)
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write rows of the run to a ``.parquet``, ``.csv`` or ``.csv.gz`` file, in bounded memory; return its path.
+
+        Parameters
+        ----------
+        path : path
+            See :func:`orbresearch.save_results`.
+        **options
+            As of :meth:`results`, but for ``arrow``; and ``rows`` of a page.
+
+        Examples
+        --------
+        >>> run.save("run.parquet")  # doctest: +SKIP
+        """
+        from orbresearch.store.query import count_of, make_query
+
+        target, rows = check_target(path), count_of("rows", options.pop("rows", PAGE_ROWS), least=1)
+        unfinished = self._unfinished()
+        query = make_query(self._store.tables.results, self.run_id, **options)
+        for message in unfinished:
+            warnings.warn(message, stacklevel=2)
+        return save_rows(self._store, query, target, rows, say_complete(unfinished))
 
     def best(
         self,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -13,28 +11,8 @@ import pytest
 import orbresearch as orb
 from orbresearch import schema
 from orbresearch.errors import BadInput
-from orbresearch.settings import read_settings
-from orbresearch.store.connection import Store, close_store, open_store
-from orbresearch.store.writer import persist_chunk, register_run
-from tests.lab.conftest import GRID
-from tests.store.rows import OTHER, RUN, make_batch, make_record
-
-
-@pytest.fixture(params=["sqlite", pytest.param("mysql", marks=pytest.mark.mysql)])
-def store(request: pytest.FixtureRequest, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """The store that the environment names."""
-    if request.param == "mysql":
-        server = request.getfixturevalue("server")
-        for name, value in server.settings(server.create_database()).to_environ().items():
-            monkeypatch.setenv(name, value)
-    opened = open_store(read_settings().store)
-    yield opened
-    close_store(opened)
-
-
-def keep(store: Store, run_id: str, batch: pa.RecordBatch, **changes: object) -> None:
-    register_run(store, make_record(run_id, **{"backtests": batch.num_rows, **changes}))
-    persist_chunk(store, run_id, 0, batch)
+from tests.lab.conftest import GRID, keep
+from tests.store.rows import OTHER, RUN, make_batch
 
 
 def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
