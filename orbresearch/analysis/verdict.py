@@ -143,9 +143,10 @@ class Family:
     def words(self) -> str:
         """What to say beside the run's own p."""
         if not self.runs:
-            return "no other run on these prices is in the store"
+            return "no other run on this ticker and these dates is in the store"
         how = "joint" if self.groups == 0 else f"Bonferroni over {self.groups + 1} groups of sessions"
-        return f"with the {self.runs} other run{'s' * (self.runs > 1)} on these prices p = {self.p_value:.3f} ({how})"
+        others = f"{self.runs} other run{'s' * (self.runs > 1)}"
+        return f"with the {others} on this ticker and dates p = {self.p_value:.3f} ({how})"
 
 
 @dataclass(frozen=True, eq=False)
