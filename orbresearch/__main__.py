@@ -185,10 +185,10 @@ def show(run: Run, sessions: Sessions, options: argparse.Namespace, home: Path) 
     print(run.ranking(options.best)[list(_RANKED)].to_string(index=False))
     print(f"\n{run.persisted():,} rows of run {run.run_id} are in {run.where}")
     if len(best):
-        from orbresearch.lab.display import recompute
+        from orbresearch.lab.display import backtest
 
         backtest_id = best["backtest_id"].iloc[0]
-        path = recompute(backtest_id).plot().save(home / "plots" / f"{backtest_id}.html")
+        path = backtest(backtest_id).plot().save(home / "plots" / f"{backtest_id}.html")
         print(f"the best backtest's picture is {path}")
 
 

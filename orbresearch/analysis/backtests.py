@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +32,8 @@ class Backtest:
     ----------
     trades : DataFrame
         ``session`` (date), ``side`` (+1 long, -1 short), ``entry_time, entry_price, exit_time, exit_price`` (UTC,
-        dollars), ``profit`` (dollars, net), ``holding_seconds``, ``exit_reason`` (limit, stop or close).
+        dollars), ``profit`` (dollars, net), ``holding_seconds``, ``exit_reason`` (limit, stop or close),
+        ``stop_distance`` (dollars from the entry price to the stop, whatever unit the rules name it in).
     stats : Series
         The columns of schema.RESULTS.
     daily : Series
@@ -43,6 +46,18 @@ class Backtest:
         Ticker, dates and costs, for pictures.
     shares : Series
         How many shares one bought in the first session has become by session date: 1.0 before any declared split.
+    returns : Series
+        Profit divided by the session's first price, to 1e-8, by session date, zeros included: r_d of strategy.md
+        whatever the rules measure. What quantstats, pyfolio and empyrical call daily returns. Their Sharpe and Sortino
+        ratios are our columns. They compound where ``backtest_return`` and ``max_drawdown`` add: their drawdown is a
+        share of the peak, ``exp(max_drawdown) - 1`` or deeper.
+
+    Examples
+    --------
+    >>> from orbresearch import synthetic_sessions
+    >>> one = run_backtest(synthetic_sessions(60), 300, 0.5, 3, 60, 2)
+    >>> one.returns.index.equals(one.daily.index), bool(abs(one.returns.sum() - one.stats["backtest_return"]) < 1e-12)
+    (True, True)
     """
 
     trades: Any
@@ -52,6 +67,7 @@ class Backtest:
     first_price: float
     title: str
     shares: Any
+    returns: Any
 
     @property
     def price_change(self) -> Any:
@@ -162,7 +178,16 @@ def backtest_of(run_id: str, item: Input, grid: Points, rules: Rules, chunk: Chu
     title = _title(item, rules, row)
     held = shares_held(item.splits, len(item.series))[item.days["session"]]
     shares = type(daily)(held / held[0], index=dates, name="shares")
-    return Backtest(trades.drop(columns="units"), row, (daily / unit).rename("profit"), prices, first, title, shares)
+    returns = type(daily)(_returns(item, rules, daily), index=dates, name="returns")
+    profit = (daily / unit).rename("profit")
+    return Backtest(trades.drop(columns="units"), row, profit, prices, first, title, shares, returns)
+
+
+def _returns(item: Input, rules: Rules, units: Iterable[int]) -> list[float]:
+    """Return each session's profit (increment/q) divided by its first price, rounded half to even to 1e-8."""
+    q = find_costs(rules, item.series.increment_nanos).q
+    pairs = zip(units, item.days["first_price"].tolist(), strict=True)
+    return [round(Fraction(int(profit) * 10**8, first * q)) / 10**8 for profit, first in pairs]
 
 
 def _title(item: Input, rules: Rules, row: Any) -> str:
@@ -190,7 +215,7 @@ def _trades(item: Input, rules: Rules, drawn: dict[str, Any]) -> Any:
     """Return one backtest's trades as a DataFrame, with the net profit in increment/q as ``units``."""
     import pandas as pd
 
-    found, at = _walk(item, rules, drawn)
+    found, at, stops = _walk(item, rules, drawn)
     costs = find_costs(rules, item.series.increment_nanos)
     opens = item.series.opens[at]
     cost = np.where(found["reason"] == EXIT_REASONS.index("limit"), costs.limit_trade, costs.trade)
@@ -202,22 +227,26 @@ def _trades(item: Input, rules: Rules, drawn: dict[str, Any]) -> Any:
     frame["profit"] = units / (NANOS / item.series.increment_nanos * costs.q)
     frame["holding_seconds"] = found["exit_time"] - found["entry_time"]
     frame["exit_reason"] = np.array(EXIT_REASONS)[found["reason"]]
+    frame["stop_distance"] = stops * item.series.increment_nanos / NANOS
     frame["units"] = units
     return frame
 
 
-def _walk(item: Input, rules: Rules, drawn: dict[str, Any]) -> tuple[Any, Any]:
-    """Scan all sessions with one parameter set; return TRADE records and the session index of each."""
+def _walk(item: Input, rules: Rules, drawn: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Scan all sessions with one parameter set; return TRADE records, and of each the session index and the stop."""
+    from orbresearch.kernels.arguments import stop_from
     from orbresearch.kernels.backtest import simulate_session
 
     ticks, _, days, terms = kernel_arguments(item, rules)
     stops, limits = (day_distances(item, rules, name, drawn[name]) for name in ("stop_distance", "limit_distance"))
     count, cooloff = int(drawn["stop_count_limit"][0]), int(drawn["stop_cooloff_period"][0])
     trades = np.zeros(most_trades(item, count), TRADE)
-    found, at = [trades[:0]], []
+    found, at, beyond = [trades[:0]], [], []
     for d, day in enumerate(days):
         distances = stops[min(d, len(stops) - 1), :, 0], limits[min(d, len(limits) - 1), :, 0]
         made = simulate_session(ticks, day, terms, distances[0], count, cooloff, distances[1], trades)
         found.append(trades[:made].copy())
         at += [day["session"]] * made
-    return np.concatenate(found), np.array(at, np.int64)
+        for side, entry in zip(*(trades[name][:made] for name in ("side", "entry_price")), strict=True):
+            beyond.append(stop_from(day, terms, side, entry, distances[0][0 if side > 0 else 1]))
+    return np.concatenate(found), np.array(at, np.int64), np.array(beyond, np.int64)

@@ -1,4 +1,4 @@
-"""Pictures of backtests that the store knows: computed again from the cached prices, exactly."""
+"""Backtests that the store knows, with their trades and pictures: computed again from the cached prices, exactly."""
 
 from __future__ import annotations
 
@@ -23,13 +23,25 @@ if TYPE_CHECKING:
     from orbresearch.sessions.dataset import Sessions
 
 
-def recompute(backtest_id: str) -> Backtest:
-    """Return a stored backtest with its trades, computed again from ``cached_data/``.
+def backtest(backtest_id: str) -> Backtest:
+    """Return a stored backtest with its trades and days, computed again from ``cached_data/``, exactly.
+
+    Works without a lab.
+
+    Parameters
+    ----------
+    backtest_id : str
+        As in ``run.best().backtest_id``.
 
     Raises
     ------
     BadInput
         An id that is none, a run the store does not know, prices that are no longer cached or have changed.
+
+    Examples
+    --------
+    >>> best = backtest(run.best(1).backtest_id[0])  # doctest: +SKIP
+    >>> best.trades, best.returns  # doctest: +SKIP
     """
     run_id, index = parse_backtest_id(backtest_id)
     settings, found = read_settings(), _facts(run_id)
@@ -57,7 +69,7 @@ def trade_stats(backtest_id: str) -> dict[str, dict[str, Any]]:
     dict
         As :meth:`orbresearch.Backtest.trade_stats`.
     """
-    return recompute(backtest_id).trade_stats()
+    return backtest(backtest_id).trade_stats()
 
 
 def under_other_path(rows: Any, sessions: Sessions) -> Any:
@@ -105,7 +117,7 @@ def display(backtest_id: str) -> Picture:
     backtest_id : str
         As in ``run.best().backtest_id``.
     """
-    picture = recompute(backtest_id).plot()
+    picture = backtest(backtest_id).plot()
     if not in_notebook():
         path = read_settings().home / "plots" / f"{backtest_id}.html"
         picture.save(path)

@@ -107,6 +107,7 @@ def test_the_columns_of_trades_are_those_promised():
         "profit",
         "holding_seconds",
         "exit_reason",
+        "stop_distance",
     ]
     assert one.trades.index.tolist() == list(range(len(one.trades)))
     assert list(one.stats.index) == RESULTS.names

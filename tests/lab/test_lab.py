@@ -187,12 +187,12 @@ def test_tomorrow_a_run_opens_without_a_lab_and_its_picture_too(lab, sessions, l
 
 
 def test_a_recomputed_backtest_equals_its_row(lab, sessions):
-    from orbresearch.lab.display import recompute
+    from orbresearch.lab.display import backtest
 
     run = lab.submit(sessions, GRID, range_duration=[300, 900]).wait()
     rows = run.results().set_index("backtest_id")
     for backtest_id in (rows.index[3], rows.index[-1]):
-        one = recompute(backtest_id)
+        one = backtest(backtest_id)
         assert one.stats["backtest_id"] == backtest_id
         pd.testing.assert_series_equal(one.stats.drop("backtest_id"), rows.loc[backtest_id], check_names=False)
 
@@ -301,9 +301,9 @@ def test_a_stretch_that_was_submitted_does_not_pass_for_the_whole(lab, lab_home)
     part = sessions.between(sessions.dates[2], sessions.dates[3])
     first = lab.submit(sessions, GRID, range_duration=300).wait()
     lab.submit(part, GRID, range_duration=300).wait()
-    from orbresearch.lab.display import recompute
+    from orbresearch.lab.display import backtest
 
-    assert len(recompute(first.results().backtest_id.iloc[0]).daily) == 6
+    assert len(backtest(first.results().backtest_id.iloc[0]).daily) == 6
 
 
 def test_sessions_under_another_name_are_refused(lab, sessions):

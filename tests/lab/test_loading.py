@@ -11,7 +11,7 @@ import pytest
 import orbresearch as orb
 from orbresearch.errors import BadInput, Unreachable
 from orbresearch.lab import loading
-from orbresearch.lab.display import recompute
+from orbresearch.lab.display import backtest
 from tests.lab.conftest import GRID
 from tests.sources import greek_files, market
 from tests.sources.greek_files import fill, warehouse
@@ -168,7 +168,7 @@ def test_a_run_is_open_without_its_warehouse_and_beside_sessions_that_came_later
     assert stats_of(run) == before
     place.unlink()
     assert stats_of(run) == before
-    assert recompute(run.results().backtest_id[0]).trade_stats() == before[run.results().backtest_id[0]]
+    assert backtest(run.results().backtest_id[0]).trade_stats() == before[run.results().backtest_id[0]]
     with pytest.raises(Unreachable):
         warehouse(place).tickers()
     assert len(orb.cached().query("ticker == 'TEST'").query(f"source == '{place}'")) == 1  # nothing was kept twice

@@ -7,7 +7,7 @@ import pytest
 
 import orbresearch as orb
 from orbresearch.errors import BadInput
-from orbresearch.lab.display import recompute, under_other_path
+from orbresearch.lab.display import backtest, under_other_path
 from orbresearch.sessions.splits import apply_splits, read_splits
 from tests.sources import market
 
@@ -54,7 +54,7 @@ def test_a_backtest_of_a_list_is_recomputed_and_shown(lab, sessions, points, rul
     run = lab.submit(sessions, points, range_duration=[300, 900], rules=rules).wait()
     rows = run.results().set_index("backtest_id")
     for backtest_id in rows.index[[0, 1, -1]]:
-        one = recompute(backtest_id)
+        one = backtest(backtest_id)
         pd.testing.assert_series_equal(one.stats.drop("backtest_id"), rows.loc[backtest_id], check_names=False)
         assert one.daily.sum() == pytest.approx(rows.loc[backtest_id, "backtest_profit"])
     monkeypatch.setattr("webbrowser.open", lambda url: False)
@@ -78,7 +78,7 @@ def test_a_rule_on_a_joined_column_is_stored_and_recomputed(lab, sessions):
     expected = orb.run_grid(sessions.join(own), grid, 300, rules)
     pd.testing.assert_frame_equal(run.results(), expected, check_exact=True)
     row = expected.set_index("backtest_id").iloc[1]
-    one = recompute(row.name)
+    one = backtest(row.name)
     pd.testing.assert_series_equal(one.stats.drop("backtest_id"), row, check_names=False)
     assert set(one.trades["session"]) <= set(sessions.dates[1::2])
 
@@ -94,7 +94,7 @@ def test_a_run_over_splits_is_stored_and_recomputed(lab, sessions):
     assert other["backtest_profit"].tolist() != expected["backtest_profit"].tolist()
     assert run.facts()["inputs"][0]["splits"] == [[sessions.ticker, day, 3.0]]
     row = expected.set_index("backtest_id").iloc[1]
-    one, now = recompute(row.name), orb.run_backtest(split, 300, 0.5, 2, 0, None, rules)
+    one, now = backtest(row.name), orb.run_backtest(split, 300, 0.5, 2, 0, None, rules)
     pd.testing.assert_series_equal(one.stats.drop("backtest_id"), row, check_names=False)
     pd.testing.assert_series_equal(one.price_change, now.price_change, check_exact=True)
     assert one.shares.tolist()[-1] == 3
