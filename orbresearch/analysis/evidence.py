@@ -9,14 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from orbresearch.analysis.moments import compute_moments, draw_days
+from orbresearch.analysis.moments import Moments, compute_moments, draw_days
 from orbresearch.analysis.selection.central_moments import CentralMoments, measure_moments, merge_moments
+from orbresearch.analysis.selection.overfitting import (
+    Picks,
+    Ranks,
+    count_ranks,
+    hash_columns,
+    merge_picks,
+    own_columns,
+    pick_best,
+)
 from orbresearch.analysis.walkforward import Choices, Walk, Window, choose, merge_choices
 from orbresearch.grid import Points
 from orbresearch.inputs import Input
 from orbresearch.plan import Chunk
 from orbresearch.rules import Rules
 from orbresearch.schema import MIN_SESSIONS
+
+BLOCKS = 16  # of the cross-validation: 12,870 ways to choose half of them
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,8 @@ class Question:
     windows : tuple of Window
         Of the walk-forward.
     walk : Walk
+    validated : datetime64[D] array, optional
+        Sessions that are cut into :data:`BLOCKS` for cross-validation, all inputs having them. Default: there is none.
     """
 
     draws: int = 1000
@@ -44,10 +57,19 @@ class Question:
     min_sessions: int = MIN_SESSIONS
     windows: tuple[Window, ...] = ()
     walk: Walk = field(default_factory=Walk)
+    validated: Any = None
 
     def drawn(self, sessions: int) -> Any:
         """Return how often each session comes in each draw: the same wherever the sessions are as many."""
         return draw_days(sessions, self.draws, self.mean_block, self.seed)
+
+    def blocks(self, dates: Any) -> Any:
+        """Return the block of each date, -1 of those in none: the first of them where they do not divide equally."""
+        if self.validated is None:
+            return None
+        size, rest = divmod(len(self.validated), BLOCKS)
+        place = np.searchsorted(self.validated, dates) - rest
+        return np.where(np.isin(dates, self.validated) & (place >= 0), place // size, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +92,10 @@ class Evidence:
         Likewise.
     choices : Choices
         Of the walk-forward.
+    picks : Picks or None
+        Of the cross-validation.
+    marks : dict of int to uint64 array
+        First backtest of a chunk -> a number per backtest that is the same for the same days, 0 of those not eligible.
     """
 
     trials: int
@@ -79,6 +105,8 @@ class Evidence:
     maxima: Any
     together: Any
     choices: Choices
+    picks: Picks | None = None
+    marks: dict[int, Any] = field(default_factory=dict)
 
 
 def examine(item: Input, points: Points, rules: Rules, chunk: Chunk, question: Question) -> Evidence:
@@ -90,8 +118,8 @@ def examine(item: Input, points: Points, rules: Rules, chunk: Chunk, question: Q
         As in :func:`~orbresearch.analysis.performance.compute_rows`.
     question : Question
     """
-    count = len(item.days)
-    found = compute_moments(item, points, rules, chunk, draws=question.drawn(count), min_sessions=question.min_sessions)
+    count, asked = len(item.days), question.blocks(item.dates)
+    found = compute_moments(item, points, rules, chunk, asked, question.drawn(count), question.min_sessions)
     sharpes = found.statistic / np.sqrt(count)
     known = sharpes[~np.isnan(sharpes)]
     best = int(np.nanargmax(sharpes)) if len(known) else -1
@@ -103,7 +131,41 @@ def examine(item: Input, points: Points, rules: Rules, chunk: Chunk, question: Q
         found.maxima,
         found.together,
         choose(item, points, rules, chunk, question.windows, question.walk),
+        *(_validate(found, chunk) if asked is not None else ()),
     )
+
+
+def _validate(found: Moments, chunk: Chunk) -> tuple[Picks, dict[int, Any]]:
+    eligible = ~np.isnan(found.statistic)
+    marks = np.where(eligible, hash_columns(found.sums, found.squares), np.uint64(0))
+    return pick_best(found.sums, found.squares, chunk.first, eligible), {chunk.first: marks}
+
+
+def rank_picks(
+    item: Input, points: Points, rules: Rules, chunk: Chunk, question: Question, picks: Picks, counted: dict[int, Any]
+) -> Ranks:
+    """Return where the picks of all chunks rank among the trials of one: the second pass of the cross-validation.
+
+    Parameters
+    ----------
+    item, points, rules, chunk
+        A chunk that was examined.
+    picks : Picks
+        Of all chunks.
+    counted : dict of int to bool array
+        First backtest of a chunk -> which of its backtests take part, those with the same days once.
+    """
+    found = compute_moments(item, points, rules, chunk, question.blocks(item.dates), min_sessions=question.min_sessions)
+    return count_ranks(picks, found.sums, found.squares, counted[chunk.first])
+
+
+def count_once(marks: dict[int, Any]) -> dict[int, Any]:
+    """Return which backtests of each chunk take part: of those with the same mark the first of the run."""
+    firsts = sorted(marks)
+    every = np.concatenate([marks[first] for first in firsts])
+    owns = own_columns(every, every != 0)
+    ends = np.cumsum([len(marks[first]) for first in firsts])[:-1]
+    return dict(zip(firsts, np.split(owns, ends), strict=True))
 
 
 def merge(parts: Iterable[Evidence]) -> Evidence:
@@ -114,4 +176,7 @@ def merge(parts: Iterable[Evidence]) -> Evidence:
     together = np.sum([one.together for one in parts], axis=0)
     choices = merge_choices(one.choices for one in parts)
     trials, spread = sum(one.trials for one in parts), reduce(merge_moments, (one.spread for one in parts))
-    return Evidence(trials, best.sharpe, best.index, spread, maxima, together, choices)
+    picks = [one.picks for one in parts if one.picks is not None]
+    picked = reduce(merge_picks, picks) if picks else None
+    marks = {first: marks for one in parts for first, marks in one.marks.items()}
+    return Evidence(trials, best.sharpe, best.index, spread, maxima, together, choices, picked, marks)

@@ -14,12 +14,12 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orbresearch.analysis.evidence import Evidence, merge
+from orbresearch.analysis.evidence import BLOCKS, Evidence, merge
 from orbresearch.analysis.selection.significance import (
     deflated_sharpe,
     effective_trials,
@@ -32,6 +32,7 @@ from orbresearch.analysis.selection.significance import (
 
 if TYPE_CHECKING:
     from orbresearch.analysis.backtests import Backtest
+    from orbresearch.analysis.selection.overfitting import Overfitting
     from orbresearch.analysis.walkforward import WalkForward
 
 YEAR = 252
@@ -175,7 +176,7 @@ class Verdict:
     family: Family
     best: Backtest | None = None
     walk: WalkForward | None = None
-    overfitting: Any = field(default=None, repr=False)
+    overfitting: Overfitting | None = None
 
     @property
     def p_value(self) -> float:
@@ -232,7 +233,7 @@ def tell_details(
     family: Family,
     best: Backtest | None,
     walk: WalkForward | None,
-    overfitting: Any,
+    overfitting: Overfitting | None,
     shape: tuple[float, float],
 ) -> Any:
     """Return the table behind a verdict.
@@ -311,5 +312,16 @@ def _deflated(luck: Luck, shape: tuple[float, float]) -> list[tuple[str, Any, st
     return rows
 
 
-def _of_overfitting(found: Any) -> list[tuple[str, Any, str]]:
-    return []
+def _of_overfitting(found: Overfitting | None) -> list[tuple[str, Any, str]]:
+    if found is None:
+        return [("PBO", math.nan, f"nothing can be said: it takes one ticker and {2 * BLOCKS} sessions of all ranges")]
+    return [
+        ("N distinct", found.trials, "eligible backtests, those with the same days once"),
+        (
+            "PBO",
+            found.pbo,
+            "how often the best of half the sessions is in the lower half of the rest: of the choice, NOT the edge",
+        ),
+        ("  of them in the middle", found.middle, "share of splits, counted in PBO"),
+        ("P(loss out of sample)", found.loss, "how often the best of half the sessions loses in the rest"),
+    ]

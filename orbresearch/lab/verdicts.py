@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orbresearch.analysis.backtests import Backtest, backtest_of
-from orbresearch.analysis.evidence import Evidence, Question, examine, merge
+from orbresearch.analysis.evidence import BLOCKS, Evidence, Question, count_once, examine, merge, rank_picks
 from orbresearch.analysis.performance import run_grid
 from orbresearch.analysis.selection.central_moments import skew_kurtosis
+from orbresearch.analysis.selection.overfitting import Overfitting, find_overfitting, merge_picks, merge_ranks
 from orbresearch.analysis.selection.significance import false_discoveries, p_value, to_z
 from orbresearch.analysis.verdict import (
     LEVEL,
@@ -85,7 +86,7 @@ def verdict(
     case = _open(run)
     walk = walk or Walk()
     windows = walk.windows(case.dates)
-    question = Question(draws, seed=seed, windows=windows, walk=walk)
+    question = Question(draws, seed=seed, windows=windows, walk=walk, validated=case.validated)
     evidence = _examine(case, question)
     luck = judge((case.plan.inputs[at].dates, one) for at, one in evidence.items())
     kin = _family(case, luck, question) if family and luck.of_group else Family(0, 0, 0, luck.p_value)
@@ -93,7 +94,7 @@ def verdict(
     forward = (
         _follow(case.plan, windows, merge_choices(one.choices for one in evidence.values()), walk) if windows else None
     )
-    return _compose(case, luck, kin, best, forward, walk)
+    return _compose(case, luck, kin, best, forward, walk, _overfitting(case, evidence, question))
 
 
 def luck_of(run: str | Run, *, draws: int = 1000, seed: int = 0) -> Luck:
@@ -208,6 +209,12 @@ class _Case:
         """All tradable sessions of its inputs."""
         return np.unique(np.concatenate([item.dates for item in self.plan.inputs]))
 
+    @property
+    def validated(self) -> Any:
+        """The sessions of all inputs, for cross-validation; None of several tickers, or of too few."""
+        common = reduce(np.intersect1d, [item.dates for item in self.plan.inputs])
+        return common if len(common) >= 2 * BLOCKS and len(self.plan.tickers) == 1 else None
+
 
 def _open(run: str | Run) -> _Case:
     from orbresearch.lab.archive import open_run
@@ -224,6 +231,17 @@ def _examine(case: _Case, question: Question) -> dict[int, Evidence]:
     for piece, found in each_piece(case.plan, case.lab, examine, question, say="verdict"):
         parts.setdefault(piece.input, []).append(found)
     return {at: merge(parts[at]) for at in sorted(parts)}
+
+
+def _overfitting(case: _Case, evidence: dict[int, Evidence], question: Question) -> Overfitting | None:
+    """Return what cross-validation says, from the first pass; the second is made here."""
+    if question.validated is None:
+        return None
+    marks = {first: marks for one in evidence.values() for first, marks in one.marks.items()}
+    picks, counted = reduce(merge_picks, (one.picks for one in evidence.values() if one.picks)), count_once(marks)
+    pieces = each_piece(case.plan, case.lab, rank_picks, question, picks, counted, say="cross-validation")
+    ranks = reduce(merge_ranks, (found for _, found in pieces))
+    return find_overfitting(picks, ranks, len(question.validated) // BLOCKS * BLOCKS // 2)
 
 
 def _by_ticker(case: _Case, question: Question) -> Iterator[tuple[Any, ...]]:
@@ -307,7 +325,13 @@ def _of_kin(case: _Case, facts: dict[str, Any], dates: Any, question: Question) 
 
 
 def _compose(
-    case: _Case, luck: Luck, family: Family, best: Backtest | None, forward: WalkForward | None, walk: Walk
+    case: _Case,
+    luck: Luck,
+    family: Family,
+    best: Backtest | None,
+    forward: WalkForward | None,
+    walk: Walk,
+    pbo: Overfitting | None,
 ) -> Verdict:
     """Put a verdict into words."""
     persisted = case.run.persisted()
@@ -321,8 +345,8 @@ def _compose(
         lines.append(cost_line(best.stats, case.facts))
         lines += _under_other_path(case, luck.index, best)
         shape = skew_kurtosis(_returns(case.plan, luck.index).to_numpy())
-    details = tell_details(luck, family, best, forward, None, shape)
-    return Verdict(title, tuple(lines), details, luck, family, best, forward)
+    details = tell_details(luck, family, best, forward, pbo, shape)
+    return Verdict(title, tuple(lines), details, luck, family, best, forward, pbo)
 
 
 def _under_other_path(case: _Case, index: int, best: Backtest) -> list[str]:

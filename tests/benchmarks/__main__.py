@@ -26,6 +26,7 @@ PARTS = {
     "memory": ("Memory", "processes.memory", True),
     "imports": ("Imports and loading, in fresh processes", "processes.imports", True),
     "bootstrap": ("Bootstrap", "speed.bootstrap", True),
+    "verdict": ("The verdict", "verdicts.judged", False),
     "whole": ("A run's whole way into the store, by the clock", "journey.whole", False),
     "beside": ("What a run takes beside its computing", "journey.beside", False),
     "priority": ("Priority work", "journey.priority", False),

@@ -108,6 +108,23 @@ def fetch(url: str, ticker: str, start: str, end: str) -> dict[str, float]:
     return {"above": peak - before - own, "own": own, "before": before, "peak": peak}
 
 
+@step
+def judge(run_id: str, points: str) -> dict[str, float]:
+    """Return the CPU seconds of a verdict and of computing its grid, and the most memory of the verdict, bytes."""
+    from contextlib import redirect_stdout
+
+    import orbresearch as orb
+    from tests.benchmarks.market import DURATION, market, nested_grid
+
+    orb.run_grid(market(), nested_grid(10_000), DURATION)
+    watch, start = Stopwatch(), time.perf_counter()
+    with redirect_stdout(sys.stderr):
+        orb.verdict(run_id)
+    verdict, clock, peak = watch.read(), time.perf_counter() - start, _peak_bytes()
+    orb.run_grid(market(), nested_grid(int(points)), DURATION)
+    return {"verdict": verdict, "clock": clock, "peak": peak, "grid": watch.read()}
+
+
 def _peak_bytes() -> int:
     """Return the most memory that this program has had; Linux's ``ru_maxrss`` would include that of its parent."""
     import resource
