@@ -42,6 +42,8 @@ class Input:
         Session date -> why it is not in T.
     splits : float64 array, shape (len(series),), or None
         As ``Sessions.splits``. No number depends on them but those of the days.
+    timezone : str
+        The exchange's, for people. No number depends on it.
     """
 
     ticker: str
@@ -51,6 +53,7 @@ class Input:
     source: str = ""
     untradable: dict[str, str] = field(default_factory=dict, repr=False)
     splits: Any = field(default=None, repr=False)
+    timezone: str = field(default="UTC", repr=False)
 
     @cached_property
     def entries(self) -> tuple[Any, Any, Any]:
@@ -109,7 +112,7 @@ def make_input(sessions: Sessions, duration: int, grid: Points, rules: Rules) ->
         while len(known) >= _INPUTS_KEPT:
             del known[next(iter(known))]
         made = sessions.ticker, duration, series, found.table, sessions.source, found.untradable
-        known[key] = Input(*made, sessions.splits)
+        known[key] = Input(*made, sessions.splits, sessions.schedule.timezone)
     check_input(known[key], grid, rules)
     return known[key]
 

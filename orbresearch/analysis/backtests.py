@@ -1,4 +1,4 @@
-"""One backtest with everything it did: its trades, its days, its picture."""
+"""One backtest with everything it did: its trades, its days, its pictures."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from orbresearch.sessions.dataset import Sessions
 from orbresearch.sessions.splits import shares_held
 
 if TYPE_CHECKING:
+    from orbresearch.analysis.day import Day
     from orbresearch.analysis.pictures import Picture
 
 
@@ -51,6 +52,10 @@ class Backtest:
         whatever the rules measure. What quantstats, pyfolio and empyrical call daily returns. Their Sharpe and Sortino
         ratios are our columns. They compound where ``backtest_return`` and ``max_drawdown`` add: their drawdown is a
         share of the peak, ``exp(max_drawdown) - 1`` or deeper.
+    item : Input
+        What it was computed from: tick series, opening ranges, the exchange's time zone.
+    rules : Rules
+        Resolved.
 
     Examples
     --------
@@ -68,6 +73,8 @@ class Backtest:
     title: str
     shares: Any
     returns: Any
+    item: Input
+    rules: Rules
 
     @property
     def price_change(self) -> Any:
@@ -118,6 +125,18 @@ class Backtest:
         from orbresearch.analysis.pictures import equity
 
         return equity(self)
+
+    def session(self, date: Any) -> Day:
+        """Return one session as it went, by its date: prices, opening range and trades in the exchange's own time."""
+        from orbresearch.analysis.day import day_of
+
+        return day_of(self, date)
+
+    def day(self, date: Any) -> Picture:
+        """Return a session's price with its opening range, entries and exits: see ``pictures.day``."""
+        from orbresearch.analysis.pictures import day
+
+        return day(self, date)
 
 
 def run_backtest(
@@ -180,7 +199,8 @@ def backtest_of(run_id: str, item: Input, grid: Points, rules: Rules, chunk: Chu
     shares = type(daily)(held / held[0], index=dates, name="shares")
     returns = type(daily)(_returns(item, rules, daily), index=dates, name="returns")
     profit = (daily / unit).rename("profit")
-    return Backtest(trades.drop(columns="units"), row, profit, prices, first, title, shares, returns)
+    found = trades.drop(columns="units"), row, profit, prices, first, title, shares, returns
+    return Backtest(*found, item, rules)
 
 
 def _returns(item: Input, rules: Rules, units: Iterable[int]) -> list[float]:

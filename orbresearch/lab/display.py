@@ -52,7 +52,8 @@ def backtest(backtest_id: str) -> Backtest:
     source, duration = found["inputs"][at // len(durations)], durations[at % len(durations)]
     sessions = load_prices(run_id, source, settings.cached_data)
     days = find_days(sessions, duration, rules)
-    item = Input(source["ticker"], duration, days.series, days.table, sessions.source, splits=sessions.splits)
+    made = source["ticker"], duration, days.series, days.table, sessions.source, days.untradable
+    item = Input(*made, sessions.splits, sessions.schedule.timezone)
     return backtest_of(run_id, item, grid, rules, Chunk(index, 1, 0, point))
 
 
