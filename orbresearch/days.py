@@ -57,14 +57,17 @@ class Days:
         Tradable sessions in date order.
     untradable : dict of str
         Session date -> why it is not in T.
+    flat : bool array, shape (T,)
+        Whether a day is one of T that the rules do not select by a feature.
     """
 
     series: Series
     table: Any
     untradable: dict[str, str]
+    flat: Any
 
 
-def find_days(sessions: Sessions, duration: int, rules: Rules) -> Days:
+def find_days(sessions: Sessions, duration: int, rules: Rules, pooled: bool = False) -> Days:
     """Apply rules to the sessions of one ticker.
 
     Parameters
@@ -74,6 +77,8 @@ def find_days(sessions: Sessions, duration: int, rules: Rules) -> Days:
         Seconds of the opening range.
     rules : Rules
         Resolved.
+    pooled : bool
+        Whether other tickers may be selected where this one is not: none of its own days need be.
 
     Raises
     ------
@@ -95,12 +100,13 @@ def find_days(sessions: Sessions, duration: int, rules: Rules) -> Days:
         late = table["trading_start"] >= rules.exit_time
         gone |= dict.fromkeys(np.flatnonzero(late), f"trading would start at or after exit_time {rules.exit_time}")
     table["up"][flat], table["down"][flat], table["direction"][flat] = NEVER, -NEVER, 0
-    if len(gone) < len(table) and np.delete(flat, sorted(gone)).all():
+    out = sorted(gone)
+    if not pooled and len(gone) < len(table) and np.delete(flat, out).all():
         wrong = f"{rules.select} holds on none of {sessions.ticker}'s {len(table) - len(gone)} tradable sessions"
         raise BadInput("select", wrong, "give conditions that some session meets")
     for i, reason in gone.items():
         untradable[str(series.labels[table["session"][i]])] = reason
-    return Days(series, np.delete(table, sorted(gone)), dict(sorted(untradable.items())))
+    return Days(series, np.delete(table, out), dict(sorted(untradable.items())), np.delete(flat, out))
 
 
 def check_seconds(sessions: Sessions, duration: int, rules: Rules) -> None:

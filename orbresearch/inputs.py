@@ -22,7 +22,7 @@ from orbresearch.sessions.series import Series, content_hash
 MOST_R = 1_000_000  # a limit in multiples of the stop distance
 _MOST = 2**63 - 1
 _INPUTS_KEPT = 8  # per Sessions: durations and rules last planned
-_inputs: WeakKeyDictionary[Sessions, dict[tuple[int, Rules], Input]] = WeakKeyDictionary()
+_inputs: WeakKeyDictionary[Sessions, dict[tuple[int, Rules, bool], Input]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +44,8 @@ class Input:
         As ``Sessions.splits``. No number depends on them but those of the days.
     timezone : str
         The exchange's, for people. No number depends on it.
+    unselected : datetime64[D] array, or None
+        Of a pool's member: the tradable sessions that the rules do not select by a feature, which ``days`` leaves out.
     """
 
     ticker: str
@@ -54,6 +56,21 @@ class Input:
     untradable: dict[str, str] = field(default_factory=dict, repr=False)
     splits: Any = field(default=None, repr=False)
     timezone: str = field(default="UTC", repr=False)
+    unselected: Any = field(default=None, repr=False)
+
+    @property
+    def dates(self) -> Any:
+        """The dates of the days: datetime64[D] array, shape (T,)."""
+        return self.series.labels[self.days["session"]]
+
+    @cached_property
+    def in_dollars(self) -> Input:
+        """Return the same input whose returns are the profits themselves, as of rules that measure in dollars."""
+        days = self.days.copy()
+        days["base"] = 1
+        found = replace(self, days=days)
+        vars(found).update(entries=self.entries, reach_of_days=self.reach_of_days)  # no base decides them
+        return found
 
     @cached_property
     def entries(self) -> tuple[Any, Any, Any]:
@@ -79,11 +96,6 @@ class Input:
         measure_days(self.series.columns["price"], self.days, span, way)
         return span, way
 
-    @cached_property
-    def dates(self) -> Any:
-        """Dates of the tradable sessions: datetime64[D] array, shape (T,)."""
-        return self.series.labels[self.days["session"]]
-
     def between(self, first: Any, last: Any) -> Input:
         """Return the same input with the tradable sessions of some dates only, both inclusive.
 
@@ -103,17 +115,24 @@ class Input:
         return content_hash(self.days.tobytes())
 
 
-def make_input(sessions: Sessions, duration: int, grid: Points, rules: Rules) -> Input:
-    """Return the input of a ticker and duration; made once, so that whatever hangs on it is prepared once."""
-    known, key = _inputs.setdefault(sessions, {}), (duration, rules)
+def make_input(sessions: Sessions, duration: int, grid: Points, rules: Rules, pooled: bool = False) -> Input:
+    """Return the input of a ticker and duration; made once, so that whatever hangs on it is prepared once.
+
+    ``pooled``: as a pool's member, whose days are the selected ones.
+    """
+    known, key = _inputs.setdefault(sessions, {}), (duration, rules, pooled)
     if key not in known:
-        found = find_days(sessions, duration, rules)
+        found = find_days(sessions, duration, rules, pooled)
         series = next((item.series for item in known.values() if item.series.hash == found.series.hash), found.series)
         while len(known) >= _INPUTS_KEPT:
             del known[next(iter(known))]
         made = sessions.ticker, duration, series, found.table, sessions.source, found.untradable
         known[key] = Input(*made, sessions.splits, sessions.schedule.timezone)
-    check_input(known[key], grid, rules)
+        if pooled:
+            unselected = series.labels[found.table["session"][found.flat]]
+            known[key] = replace(known[key], days=found.table[~found.flat], unselected=unselected)
+    if not pooled or not len(known[key].unselected) or len(known[key].days):
+        check_input(known[key], grid, rules)
     return known[key]
 
 
@@ -224,10 +243,14 @@ def worst_returns(item: Input, most_stops: int, costs: Costs, rules: Rules) -> A
     rules : Rules
     """
     scale, _ = return_units(rules, item.series.increment_nanos)
+    return worst_profits(item, most_stops, costs) / (item.days["base"] * float(costs.q)) * scale + 1
+
+
+def worst_profits(item: Input, most_stops: int, costs: Costs) -> Any:
+    """Return the same bound of each session's absolute profit, and of its trades', in increment/q."""
     table, (span, way) = item.days, item.reach_of_days
     trades = np.minimum(most_stops, table["last_tick"] - table["first_tick"] + 1)
-    worst = np.minimum(trades * span.astype(np.float64), way) * costs.q + trades * max(costs.trade, costs.limit_trade)
-    return worst / (table["base"] * float(costs.q)) * scale + 1
+    return np.minimum(trades * span.astype(np.float64), way) * costs.q + trades * max(costs.trade, costs.limit_trade)
 
 
 def warn_of_fine_distances(inputs: tuple[Input, ...], grid: Points, rules: Rules) -> None:

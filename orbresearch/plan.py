@@ -21,6 +21,7 @@ from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid, ParameterList, Points
 from orbresearch.inputs import Input, check_distances, make_input, warn_of_fine_distances
 from orbresearch.keep import Keep
+from orbresearch.pool import MAX_TICKER, Item, Pool, identify, make_pool, members_of
 from orbresearch.rules import Rules
 from orbresearch.schema import RESULTS_VERSION
 from orbresearch.sessions.dataset import Sessions
@@ -28,7 +29,6 @@ from orbresearch.sessions.ranges import check_duration
 from orbresearch.sessions.series import content_hash
 
 INDEX_DIGITS = 10
-MAX_TICKER = 32  # characters, of the column `ticker`
 MAX_CHUNK_ROWS = 100_000
 MAX_LIST_ROWS = 20_000  # of a parameter list, whose backtests share nothing
 SLOTS_SERVED = 50  # slots that one scheduler keeps busy with chunks of a second: `make bench ARGS="--only scale"`
@@ -36,6 +36,7 @@ _GRID_PACE, _LIST_PACE = 320e6, 3e6  # sessions of backtests that a core compute
 _CHUNKS_A_SLOT = 4  # at least, of a run: the last to finish keeps the others waiting
 _MOST_INPUTS = 8  # of a chunk: loading them takes longer than computing small grids
 _LEAST_SECONDS = 0.05  # of a chunk: less is not worth a task
+_MEMBER_SECONDS = 0.01  # of a chunk, at least, for each ticker of a pool: all of them are loaded for it
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Plan:
 
     Parameters
     ----------
-    inputs : tuple of Input
-        Ticker by ticker, duration by duration.
+    inputs : tuple of Input or Pool
+        Ticker by ticker, duration by duration; pools duration by duration.
     grid : ParameterGrid or ParameterList
     rules : Rules
         Resolved: nothing is ``auto`` any more.
@@ -72,7 +73,7 @@ class Plan:
         Backtests per chunk at the most.
     """
 
-    inputs: tuple[Input, ...]
+    inputs: tuple[Item, ...]
     grid: Points
     rules: Rules
     chunk_rows: int
@@ -99,19 +100,35 @@ class Plan:
 
     @property
     def tickers(self) -> tuple[str, ...]:
-        """The tickers."""
+        """What the rows' column `ticker` says: the tickers, or the name of their pool."""
         return tuple(dict.fromkeys(item.ticker for item in self.inputs))
+
+    @property
+    def pooled(self) -> bool:
+        """Whether its backtests are of all tickers at once."""
+        return any(isinstance(item, Pool) for item in self.inputs)
+
+    @cached_property
+    def members(self) -> tuple[Input, ...]:
+        """What is computed of each ticker and duration: the inputs, or their pools' members."""
+        return tuple(member for item in self.inputs for member in members_of(item))
+
+    @property
+    def staged(self) -> tuple[Input, ...]:
+        """The members that workers load: a pool's that are present on no day are not computed."""
+        return tuple(member for member in self.members if len(member.days))
 
     @cached_property
     def run_id(self) -> str:
         """16 hex digits that stand for everything that decides the run's numbers."""
-        data = [[item.ticker, item.duration, item.series.hash, item.days_hash] for item in self.inputs]
+        data = [identify(item) for item in self.inputs]
         return _digest(data, self.grid.document(), self.rules.document())
 
     @cached_property
     def family(self) -> str:
         """16 hex digits for the same question whatever the prices: tickers, durations, grid, rules."""
-        data = [[item.ticker, item.duration] for item in self.inputs]
+        data: list[Any] = [[item.ticker, item.duration] for item in self.members]
+        data = ["pool", data] if self.pooled else data
         return _digest(data, self.grid.document(), self.rules.document())
 
     def chunks(self) -> Iterator[Chunk]:
@@ -172,6 +189,8 @@ def make_plan(
     grid: Points,
     range_duration: int | Iterable[int] = 300,
     rules: Rules | None = None,
+    *,
+    pool: bool = False,
 ) -> Plan:
     """Check everything about a run and plan it, before any work starts.
 
@@ -182,6 +201,9 @@ def make_plan(
     range_duration : int or iterable of int
         Seconds.
     rules : Rules, optional
+    pool : bool
+        One backtest for each parameter set and range duration over all tickers at once, whose days are the means of
+        theirs: ``orbresearch.pool``. Default: one for each ticker.
 
     Raises
     ------
@@ -203,18 +225,24 @@ def make_plan(
     if rules is not None and not isinstance(rules, Rules):
         raise BadInput("rules", f"a {type(rules).__name__}", "give orb.Rules(...)")
     most = 10**INDEX_DIGITS
-    if len(loaded) * len(durations) * len(grid) > most:
-        wrong = f"{len(loaded) * len(durations) * len(grid):,} backtests are more than a run's {most:,}"
+    backtests = (1 if pool else len(loaded)) * len(durations) * len(grid)
+    if backtests > most:
+        wrong = f"{backtests:,} backtests are more than a run's {most:,}"
         raise BadInput("grid", wrong, "submit it in parts")
     kinds = {item.is_bars for item in loaded.values()}
     if len(kinds) > 1:
         raise BadInput("sessions", "some tickers are bars and some are prices", "submit them as two runs")
     rules = (rules or Rules()).resolve(bars=kinds.pop())
     check_distances(grid, rules)
-    inputs = tuple(make_input(item, int(duration), grid, rules) for item in loaded.values() for duration in durations)
+    inputs: tuple[Item, ...]
+    if pool:
+        inputs = tuple(make_pool(loaded, int(duration), grid, rules) for duration in durations)
+    else:
+        inputs = tuple(make_input(item, int(given), grid, rules) for item in loaded.values() for given in durations)
     _warn_of_spans(loaded, rules)
-    warn_of_fine_distances(inputs, grid, rules)
-    return Plan(inputs, grid, rules, min(len(grid), block_rows(grid, MAX_CHUNK_ROWS)), loaded)
+    plan = Plan(inputs, grid, rules, min(len(grid), block_rows(grid, MAX_CHUNK_ROWS)), loaded)
+    warn_of_fine_distances(plan.staged, grid, rules)
+    return plan
 
 
 def _check_sessions(sessions: Any) -> dict[str, Sessions]:
@@ -252,9 +280,10 @@ def fit_chunks(plan: Plan, slots: int, keep: Keep) -> Plan:
     rows than the store takes at once where all are kept. Small grids of many inputs go several inputs a chunk.
     """
     rate = _GRID_PACE if isinstance(plan.grid, ParameterGrid) else _LIST_PACE
-    per_second = rate / max(1, max(len(item.days) for item in plan.inputs))
+    per_second = rate / max(1, max(sum(len(member.days) for member in members_of(item)) for item in plan.inputs))
+    least = max(_LEAST_SECONDS, _MEMBER_SECONDS * len(plan.members) / len(plan.inputs) if plan.pooled else 0.0)
     most = per_second * max(1.0, slots / SLOTS_SERVED)
-    shared = max(len(plan) / (_CHUNKS_A_SLOT * slots), _LEAST_SECONDS * per_second)
+    shared = max(len(plan) / (_CHUNKS_A_SLOT * slots), least * per_second)
     rows = max(1, int(min(most, shared) if keep != "all" else min(most, shared, MAX_CHUNK_ROWS)))
     inputs = min(rows // len(plan.grid), _MOST_INPUTS, -(-len(plan.inputs) // (_CHUNKS_A_SLOT * slots)))
     if rows >= len(plan.grid):

@@ -20,7 +20,8 @@ from orbresearch import (
 )
 from orbresearch.errors import BadInput
 from orbresearch.inputs import day_distances
-from orbresearch.plan import backtest_ids, block_rows, make_plan, parse_backtest_id
+from orbresearch.keep import Best
+from orbresearch.plan import backtest_ids, block_rows, fit_chunks, make_plan, parse_backtest_id
 from orbresearch.schema import NEVER
 from tests.sources import market
 
@@ -467,3 +468,87 @@ def test_anchored_stops_and_multiples_of_the_stop_warn_of_nothing():
     assert (
         len(make_plan(PRICES, ParameterGrid([0, 0.001], 1, 0, [0.001, None]), 300, rules)) == 4
     )  # warnings are errors
+
+
+# Pools
+
+
+def pooled(sessions, grid=GRID, durations=300, rules=None):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return make_plan(sessions, grid, durations, rules, pool=True)
+
+
+def test_a_pool_is_one_input_for_each_duration():
+    whole = pooled(together(PRICES, OTHER), durations=[300, 600])
+    assert [(item.ticker, item.duration) for item in whole.inputs] == [
+        ("POOL:OTHER+TEST", 300),
+        ("POOL:OTHER+TEST", 600),
+    ]
+    assert len(whole) == 2 * len(GRID)
+    assert [(item.ticker, item.duration) for item in whole.members] == [
+        (ticker, duration) for duration in (300, 600) for ticker in ("OTHER", "TEST")
+    ]
+    assert "POOL:OTHER+TEST" in repr(whole)
+
+
+def test_a_pools_name_fits_its_column():
+    sessions = {ticker: replace(PRICES, ticker=ticker) for ticker in (f"TICKER{i}" for i in range(12))}
+    assert pooled(sessions).tickers == ("POOL:12",)
+
+
+def test_a_pools_id_is_its_tickers_in_any_order_and_nobody_elses():
+    both = together(PRICES, OTHER)
+    expected = pooled(both).run_id
+    assert pooled(together(OTHER, PRICES)).run_id == expected
+    others = {
+        "not pooled": planned(both),
+        "a ticker less": pooled(PRICES),
+        "alone": planned(PRICES),
+        "another grid": pooled(both, ParameterGrid(0.1, 1, 0, 1)),
+        "another duration": pooled(both, durations=600),
+        "other rules": pooled(both, rules=Rules(commission=0.001)),
+        "selected": pooled(both, rules=Rules(select=("weekday", "<", 4))),
+        "other prices": pooled(together(PRICES, load_sessions(market.prices(ticker="OTHER", seed=4), "OTHER"))),
+    }
+    ids = [one.run_id for one in others.values()]
+    assert expected not in ids
+    assert len(set(ids)) == len(ids)
+    assert pooled(both).family != planned(both).family
+    assert pooled(together(OTHER, PRICES)).family == pooled(both).family
+
+
+def test_the_dates_of_a_pool_decide_its_id():
+    """The same selected days of one ticker, but dates of T on which none is selected."""
+    vix = pd.Series([1, 0, 0], [pd.Timestamp(day) for day in market.DAYS], name="vix")
+    rules = Rules(select=("vix", "==", 1))
+    long, short = PRICES.join(vix), PRICES.join(vix.iloc[:2])  # NaN: not tradable
+    plans = pooled(long, rules=rules), pooled(short, rules=rules)
+    assert [len(one.inputs[0].days) for one in plans] == [3, 2]
+    assert [len(one.members[0].days) for one in plans] == [1, 1]
+    assert plans[0].run_id != plans[1].run_id
+
+
+def test_every_ticker_that_cannot_be_pooled_is_named():
+    short = {ticker: replace(PRICES, ticker=ticker) for ticker in ("AA", "BB", "CC")}
+    with pytest.raises(BadInput, match=r"'atr' is missing on all of AA's 3 sessions; so it is with 2 others: BB, CC"):
+        pooled(short, rules=Rules(stop_unit="atr"))
+
+
+def test_sums_of_a_pool_that_could_pass_2_to_63_are_refused():
+    dear = {
+        ticker: load_sessions(market.prices(ticker=ticker).assign(price=lambda f: f.price * 3e4), ticker)
+        for ticker in ("DEAR", "DEARER")
+    }
+    with pytest.raises(BadInput, match=r"sums and squares of POOL:DEAR\+DEARER could pass 2\*\*63"):
+        pooled(dear, ParameterGrid(1, 10_000, 0, 1), rules=Rules(measure="dollars"))
+
+
+def test_chunks_of_a_pool_are_long_enough_to_load_its_tickers_for():
+    both, large = together(PRICES, OTHER), ParameterGrid(np.arange(1, 201) / 10, [1, 2], range(0, 600, 6), range(1, 51))
+    alone, pool = (fit_chunks(one, 4, Best(10)) for one in (planned(both, large), pooled(both, large)))
+    assert len(alone) == 2 * len(pool)
+    assert pool.chunk_rows > alone.chunk_rows / 2
+    assert sum(chunk.rows for chunk in pool.chunks()) == len(pool)

@@ -15,6 +15,7 @@ from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid, Points
 from orbresearch.inputs import Input, day_distances
 from orbresearch.plan import Chunk, make_plan
+from orbresearch.pool import Item, Pool
 from orbresearch.rules import NANOS, Rules, find_costs
 from orbresearch.schema import EXIT_REASONS, TRADE
 from orbresearch.sessions.dataset import Sessions
@@ -178,14 +179,22 @@ def run_backtest(
     return backtest_of(plan.run_id, plan.inputs[0], plan.grid, plan.rules, Chunk(0, 1, 0, 0))
 
 
-def backtest_of(run_id: str, item: Input, grid: Points, rules: Rules, chunk: Chunk) -> Backtest:
+def backtest_of(run_id: str, item: Item, grid: Points, rules: Rules, chunk: Chunk) -> Backtest:
     """Return the backtest that a chunk of one row names, with its trades.
 
     Parameters
     ----------
     run_id, item, grid, rules, chunk
         As in :func:`compute_rows`.
+
+    Raises
+    ------
+    BadInput
+        One of a pool, which has no trades and no price of its own.
     """
+    if isinstance(item, Pool):
+        wrong = "it is the mean of many tickers, and has no trades and no price of its own"
+        raise BadInput(f"backtest of {item.ticker}", wrong, "look at one ticker: orb.run_backtest(sessions[ticker], …)")
     row = compute_rows(run_id, item, grid, rules, chunk).to_pandas().iloc[0]
     trades = _trades(item, rules, grid.points(chunk.point, chunk.point + 1))
     dates = _dates(item, item.days["session"])

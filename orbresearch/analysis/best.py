@@ -10,15 +10,15 @@ import numpy as np
 
 from orbresearch.analysis.performance import compute_columns, to_batch
 from orbresearch.grid import ParameterGrid
-from orbresearch.inputs import Input
 from orbresearch.keep import Best
 from orbresearch.plan import MAX_CHUNK_ROWS, Chunk, block_rows
+from orbresearch.pool import Item
 from orbresearch.rules import Rules
 from orbresearch.summary import Summary, Tally
 
 
 def compute_best(
-    run_id: str, item: Input, grid: ParameterGrid, rules: Rules, chunk: Chunk, keep: Best
+    run_id: str, item: Item, grid: ParameterGrid, rules: Rules, chunk: Chunk, keep: Best
 ) -> tuple[Any, Summary]:
     """Compute the backtests of a chunk; return the rows that may be among the run's best, and the summary of all.
 

@@ -11,6 +11,7 @@ import numpy as np
 from orbresearch.grid import ParameterGrid, ParameterList, Points
 from orbresearch.inputs import Input, day_distances, return_units, worst_returns
 from orbresearch.plan import Chunk
+from orbresearch.pool import Item, Pool
 from orbresearch.rules import Rules, find_costs
 from orbresearch.schema import SUMS, TRADE
 
@@ -20,16 +21,17 @@ _DAILY = 4_000_000  # returns by day held at once
 _DISTANCES = 4_000_000  # of a list, held at once
 
 Span = tuple[int, int]
-#: Takes positions in the chunk, shape (n,), their returns by day, shape (T, n), 1e-8, and their SUMS.
+#: Takes positions in the chunk, shape (n,), their returns by day, shape (T, n), in units of return, and their SUMS.
 Visitor = Callable[[Any, Any, Any], None]
 
 
-def compute_sums(item: Input, points: Points, rules: Rules, chunk: Chunk, visit: Visitor | None = None) -> Any:
+def compute_sums(item: Item, points: Points, rules: Rules, chunk: Chunk, visit: Visitor | None = None) -> Any:
     """Return SUMS of every backtest of a chunk, in the order of its points.
 
     Parameters
     ----------
-    item : Input
+    item : Input or Pool
+        Of a pool, sums as :func:`~orbresearch.analysis.pooled.sum_pool` gives them.
     points : ParameterGrid or ParameterList
     rules : Rules
         Resolved.
@@ -38,6 +40,10 @@ def compute_sums(item: Input, points: Points, rules: Rules, chunk: Chunk, visit:
         Called with the daily returns of some backtests at a time, until each was shown once: a matrix of all would
         not fit into memory.
     """
+    if isinstance(item, Pool):
+        from orbresearch.analysis.pooled import sum_pool
+
+        return sum_pool(item, points, rules, chunk, visit)[0]
     sums, done = np.zeros(chunk.rows, SUMS), 0
     if isinstance(points, ParameterList):
         _hop(item, points, rules, chunk, sums, visit)

@@ -21,8 +21,8 @@ from orbresearch.analysis.grids import compute_sums
 from orbresearch.analysis.performance import resolved
 from orbresearch.errors import BadInput
 from orbresearch.grid import Points
-from orbresearch.inputs import Input
 from orbresearch.plan import Chunk
+from orbresearch.pool import Item
 from orbresearch.rules import Rules
 from orbresearch.schema import MIN_SESSIONS
 
@@ -36,7 +36,7 @@ class Moments:
     Parameters
     ----------
     sums, squares : int64 array, shape (backtests, blocks)
-        Sums of r and of r squared by block, in units of return (``inputs.return_units``).
+        Sums of r and of r squared by block, in units of return (``pool.returns_in_one``).
     maxima : float64 array, shape (draws,)
         By draw, the largest sqrt(T) * (mean of the drawn r - mean of r) / std(r, ddof=1) of the chunk's eligible
         backtests; -inf where there is none.
@@ -93,7 +93,7 @@ def draw_days(sessions: int, draws: int, mean_block: float = 5.0, seed: int = 0)
 
 
 def compute_moments(
-    item: Input,
+    item: Item,
     points: Points,
     rules: Rules,
     chunk: Chunk,

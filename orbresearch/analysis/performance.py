@@ -15,6 +15,7 @@ from orbresearch.analysis.grids import compute_sums
 from orbresearch.grid import Points
 from orbresearch.inputs import Input, day_distances, return_units
 from orbresearch.plan import Chunk, Plan, backtest_ids, make_plan
+from orbresearch.pool import Item, Pool
 from orbresearch.rules import NANOS, Rules, find_costs
 from orbresearch.schema import NEVER, RESULTS
 from orbresearch.sessions.dataset import Sessions
@@ -22,13 +23,13 @@ from orbresearch.sessions.dataset import Sessions
 RESOLVED_BAR_RANGES = 3  # stop and limit of a resolved backtest are each at least this many median bar ranges
 
 
-def compute_rows(run_id: str, item: Input, points: Points, rules: Rules, chunk: Chunk) -> Any:
+def compute_rows(run_id: str, item: Item, points: Points, rules: Rules, chunk: Chunk) -> Any:
     """Compute the backtests of a chunk.
 
     Parameters
     ----------
     run_id : str
-    item : Input
+    item : Input or Pool
         The chunk's input.
     points : ParameterGrid or ParameterList
     rules : Rules
@@ -44,16 +45,16 @@ def compute_rows(run_id: str, item: Input, points: Points, rules: Rules, chunk: 
     return to_batch(run_id, item, columns, np.arange(chunk.first, chunk.first + chunk.rows))
 
 
-def compute_columns(item: Input, points: Points, rules: Rules, chunk: Chunk) -> dict[str, Any]:
+def compute_columns(item: Item, points: Points, rules: Rules, chunk: Chunk) -> dict[str, Any]:
     """Compute the backtests of a chunk: the columns of schema.RESULTS that differ among them, as arrays by name."""
-    from orbresearch.kernels.statistics import COLUMNS, finish_rows
+    from orbresearch.analysis.pooled import pool_columns
+    from orbresearch.kernels.statistics import COLUMNS
 
-    costs, drawn = find_costs(rules, item.series.increment_nanos), points.points(chunk.point, chunk.point + chunk.rows)
-    sums = compute_sums(item, points, rules, chunk)
-    values = np.empty((chunk.rows, len(COLUMNS)), order="F")  # columns lie together
-    per_dollar = NANOS / item.series.increment_nanos
-    _, whole = return_units(rules, item.series.increment_nanos)
-    finish_rows(sums, len(item.days), per_dollar * costs.q, per_dollar, whole, values)
+    drawn = points.points(chunk.point, chunk.point + chunk.rows)
+    if isinstance(item, Pool):
+        sums, values = pool_columns(item, points, rules, chunk)
+    else:
+        sums, values = _input_columns(item, points, rules, chunk)
     return {
         "sessions_traded": sums["traded"],
         "trades": sums["trades"],
@@ -64,7 +65,19 @@ def compute_columns(item: Input, points: Points, rules: Rules, chunk: Chunk) -> 
     }
 
 
-def to_batch(run_id: str, item: Input, columns: dict[str, Any], indexes: Any) -> Any:
+def _input_columns(item: Input, points: Points, rules: Rules, chunk: Chunk) -> tuple[Any, Any]:
+    """Return SUMS of a chunk's backtests, and the columns that follow from them: shape (n, len(COLUMNS))."""
+    from orbresearch.kernels.statistics import COLUMNS, finish_rows
+
+    costs, sums = find_costs(rules, item.series.increment_nanos), compute_sums(item, points, rules, chunk)
+    values = np.empty((chunk.rows, len(COLUMNS)), order="F")  # columns lie together
+    per_dollar = NANOS / item.series.increment_nanos
+    _, whole = return_units(rules, item.series.increment_nanos)
+    finish_rows(sums, len(item.days), per_dollar * costs.q, per_dollar, whole, values)
+    return sums, values
+
+
+def to_batch(run_id: str, item: Item, columns: dict[str, Any], indexes: Any) -> Any:
     """Return backtests as a pyarrow.RecordBatch of schema.RESULTS.
 
     Parameters
@@ -93,8 +106,10 @@ def to_batch(run_id: str, item: Input, columns: dict[str, Any], indexes: Any) ->
     return pa.RecordBatch.from_arrays(arrays, schema=RESULTS)
 
 
-def resolved(item: Input, rules: Rules, drawn: dict[str, Any]) -> Any:
+def resolved(item: Item, rules: Rules, drawn: dict[str, Any]) -> Any:
     """Return 1 where stop and limit are each at least three median bar ranges, and always on single prices.
+
+    Of a pool: where that holds for every ticker that is ever present.
 
     A distance that differs from day to day counts by its median over the days and sides that may open a position; an
     anchored stop by that of its distance from the entry level; a limit in R as that multiple of the stop. No limit is
@@ -102,7 +117,7 @@ def resolved(item: Input, rules: Rules, drawn: dict[str, Any]) -> Any:
 
     Parameters
     ----------
-    item : Input
+    item : Input or Pool
     rules : Rules
     drawn : dict of arrays, shape (n,)
         The parameters of n backtests.
@@ -111,6 +126,8 @@ def resolved(item: Input, rules: Rules, drawn: dict[str, Any]) -> Any:
     -------
     int8 array, shape (n,)
     """
+    if isinstance(item, Pool):
+        return np.minimum.reduce([resolved(member, rules, drawn) for member in item.members if len(member.days)])
     least = RESOLVED_BAR_RANGES * item.series.bar_range_twice
     if least == 0:
         return np.ones(len(drawn["stop_distance"]), np.int8)
@@ -141,6 +158,8 @@ def run_grid(
     grid: Points,
     range_duration: int | Iterable[int] = 300,
     rules: Rules | None = None,
+    *,
+    pool: bool = False,
 ) -> Any:
     """Run every backtest of a grid in this process.
 
@@ -151,6 +170,8 @@ def run_grid(
     range_duration : int or iterable of int
         Seconds of the opening range.
     rules : Rules, optional
+    pool : bool
+        One backtest for each parameter set over all tickers at once, as in ``Lab.submit``.
 
     Returns
     -------
@@ -165,7 +186,7 @@ def run_grid(
     >>> run_grid(synthetic_sessions(5), grid, range_duration=300).shape
     (2, 26)
     """
-    return compute_plan(make_plan(sessions, grid, range_duration, rules))
+    return compute_plan(make_plan(sessions, grid, range_duration, rules, pool=pool))
 
 
 def compute_plan(plan: Plan) -> Any:

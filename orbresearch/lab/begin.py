@@ -35,8 +35,8 @@ def session_hashes(series: Iterable[Series]) -> list[str]:
 
 def stage_plan(call: Callable[..., Any], plan: Plan) -> int:
     """Stage what is missing of a plan's inputs, through ``call(function, *args)``; return how many sessions."""
-    hashes = session_hashes(item.series for item in plan.inputs)
-    missing = call(missing_inputs, hashes, [item.days_hash for item in plan.inputs])
+    hashes = session_hashes(item.series for item in plan.staged)
+    missing = call(missing_inputs, hashes, [item.days_hash for item in plan.staged])
     call(stage_inputs, *stage_payloads(plan, missing))
     return len(missing[0])
 
@@ -129,12 +129,12 @@ def run_counts(services: Services, order: str | None = None) -> dict[str, int]:
 def stage_payloads(plan: Plan, staged: tuple[list[str], list[str]]) -> tuple[dict[str, bytes], ...]:
     """Return (sessions, documents, ranges) of a plan, those that are missing only, hash -> bytes."""
     wanted, sessions = set(staged[0]), {}
-    for item in {item.series.hash: item for item in plan.inputs}.values():
+    for item in {item.series.hash: item for item in plan.staged}.values():
         for index, content in enumerate(item.series.session_hashes):
             if content in wanted:
                 sessions[content] = item.series.payload(index)
-    documents = {item.series.hash: item.series.document for item in plan.inputs}
-    ranges = {item.days_hash: item.days.tobytes() for item in plan.inputs if item.days_hash in set(staged[1])}
+    documents = {item.series.hash: item.series.document for item in plan.staged}
+    ranges = {item.days_hash: item.days.tobytes() for item in plan.staged if item.days_hash in set(staged[1])}
     return sessions, documents, ranges
 
 
@@ -155,7 +155,7 @@ def run_record(
 
     ``inputs`` tells where the prices lie in ``cached_data/`` and which hashes they must have.
     """
-    labels = [label for item in plan.inputs for label in item.series.labels[[0, -1]]]
+    labels = [label for item in plan.members for label in item.series.labels[[0, -1]]]
     inputs = [
         {
             "ticker": ticker,
@@ -166,10 +166,11 @@ def run_record(
             "increment": item.increment_nanos / NANOS,
             "joined": _joined(item, plan.rules),
             "splits": listed_splits(item),
+            **({"pooled": True} if plan.pooled else {}),
         }
         for ticker, item in sessions.items()
     ]
-    first = plan.inputs[0].series
+    first = plan.members[0].series
     return {
         "run_id": plan.run_id,
         "family": plan.family,

@@ -36,7 +36,8 @@ def backtest(backtest_id: str) -> Backtest:
     Raises
     ------
     BadInput
-        An id that is none, a run the store does not know, prices that are no longer cached or have changed.
+        An id that is none, a run the store does not know, one of a pool, prices that are no longer cached or have
+        changed.
 
     Examples
     --------
@@ -45,6 +46,7 @@ def backtest(backtest_id: str) -> Backtest:
     """
     run_id, index = parse_backtest_id(backtest_id)
     settings, found = read_settings(), _facts(run_id)
+    _refuse_pooled(found)
     if index >= found["backtests"]:
         raise BadInput("backtest_id", f"run {run_id} has {found['backtests']:,} backtests", "give a smaller index")
     grid, rules, durations = read_points(found["grid"]), Rules(**found["rules"]), found["range_durations"]
@@ -90,14 +92,25 @@ def under_other_path(rows: Any, sessions: Sessions) -> Any:
     """
     import pandas as pd
 
+    facts = {run_id: _facts(run_id) for run_id in rows["run_id"].unique()}
+    for one in facts.values():
+        _refuse_pooled(one)
     other, found = sessions.other_path(), []
     for row in rows.itertuples():
-        rules = Rules(**_facts(row.run_id)["rules"])
+        rules = Rules(**facts[row.run_id]["rules"])
         point = {name: getattr(row, name) for name in PARAMETERS}
         point["limit_distance"] = None if math.isnan(row.limit_distance) else row.limit_distance
         stats = run_grid(other, ParameterGrid(**point), int(row.range_duration), rules).iloc[0]
         found.append((stats["backtest_profit"], stats["sharpe_ratio"]))
     return pd.DataFrame(found, index=rows.index, columns=["profit_other_path", "sharpe_other_path"])
+
+
+def _refuse_pooled(facts: Any) -> None:
+    """Refuse what has no trades and no price of its own."""
+    if any(source.get("pooled") for source in facts["inputs"]):
+        wrong = f"its backtests are means over {len(facts['inputs'])} tickers, without trades and a price of their own"
+        fix = "look at one ticker with the same parameters: orb.run_backtest(sessions[ticker], …)"
+        raise BadInput(f"run {facts['run_id']}", wrong, fix)
 
 
 def _facts(run_id: str) -> Any:

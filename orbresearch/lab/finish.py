@@ -56,9 +56,11 @@ def finish_runs(services: Services, alive: Callable[[], bool] = lambda: True) ->
 
 
 def _trades_of_best(services: Services, spec: Spec, alive: Callable[[], bool]) -> dict[str, str]:
-    """Return ``trade_stats`` as JSON text of a run's best backtests, by id."""
+    """Return ``trade_stats`` as JSON text of a run's best backtests, by id; none of pooled ones, which have none."""
     from orbresearch.store.reader import read_best
 
+    if spec.pooled:
+        return {}
     how = spec.kept if isinstance(spec.kept, Best) else Best(TRADED)
     asked: dict[str, Any] = {"by": how.by, "min_sessions": how.min_sessions, "unresolved": how.unresolved}
     best = read_best(services.store, spec.run_id, TRADED, **asked)["backtest_id"]

@@ -90,6 +90,7 @@ class Lab(Connection):
         rules: Rules | None = None,
         *,
         keep: Keep = "all",
+        pool: bool = False,
     ) -> Run:
         """Submit a run: grid × tickers × range durations. Returns at once; ``run.wait()`` follows it.
 
@@ -104,6 +105,9 @@ class Lab(Connection):
         rules : Rules, optional
         keep : "all" or Best
             Every row; or the best rows of the run, and a summary of all its backtests: ``Run.summary``.
+        pool : bool
+            One backtest for each parameter set and range duration over all tickers at once, whose days are the means of
+            theirs (``orbresearch.pool``); its row's ``ticker`` is ``POOL:`` and the tickers, or how many they are.
 
         Raises
         ------
@@ -111,7 +115,7 @@ class Lab(Connection):
             Whatever cannot be computed, before any work starts.
         """
         self._require_open()
-        plan = make_plan(sessions, grid, range_duration, rules)
+        plan = make_plan(sessions, grid, range_duration, rules, pool=pool)
         return self.submit_plan(fit_chunks(plan, self.slots(), check_keep(keep)), keep=keep)
 
     def submit_plan(self, plan: Plan, *, keep: Keep = "all") -> Run:

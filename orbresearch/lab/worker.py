@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from orbresearch.analysis.best import best_of, compute_best
@@ -19,8 +20,10 @@ from orbresearch.errors import Full, Unreachable
 from orbresearch.grid import Points, read_points
 from orbresearch.inputs import Input
 from orbresearch.keep import Keep, read_keep, run_of, write_keep
+from orbresearch.lab.members import Members
 from orbresearch.lab.services import Services, worker_services
 from orbresearch.plan import Chunk, Plan
+from orbresearch.pool import Item, Pool
 from orbresearch.rules import Rules
 from orbresearch.sessions.series import Series, read_series
 from orbresearch.summary import check_summary, write_summaries
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _SERIES_KEPT = 8  # per worker process: a year of one-second prices takes about 70 MB
 _INPUTS_KEPT = 16
+_POOLS_KEPT = 2
 _FULL_SECONDS = 600.0  # that a computed chunk waits for room in Redis
 
 log = logging.getLogger(__name__)
@@ -45,14 +49,26 @@ class Spec:
     inputs: tuple[dict[str, Any], ...]
     kept: Keep
 
+    @property
+    def pooled(self) -> bool:
+        """Whether its backtests are of all tickers at once."""
+        return any("members" in found for found in self.inputs)
+
 
 def encode_spec(plan: Plan, keep: Keep) -> bytes:
     """Return a plan and what to keep of it as JSON bytes, its inputs by their hashes."""
-    inputs = [
-        {"ticker": i.ticker, "duration": i.duration, "series": i.series.hash, "days": i.days_hash} for i in plan.inputs
-    ]
+    inputs = [_describe(item) for item in plan.inputs]
     found = {"grid": plan.grid.document(), "rules": plan.rules.document(), "inputs": inputs, "kept": write_keep(keep)}
     return json.dumps(found).encode()
+
+
+def _describe(item: Item) -> dict[str, Any]:
+    """Return where workers find an input: by hashes, which they check."""
+    if isinstance(item, Input):
+        return {"ticker": item.ticker, "duration": item.duration, "series": item.series.hash, "days": item.days_hash}
+    members = [_describe(member) for member in item.members if len(member.days)]
+    dates = {"dates": [str(date) for date in item.days], "increments": item.increments}
+    return {"ticker": item.ticker, "duration": item.duration, "members": members, **dates}
 
 
 @lru_cache(maxsize=8)
@@ -70,24 +86,48 @@ def read_spec(document: bytes, order: str) -> Spec:
     return Spec(run_of(order), points, rules, inputs, read_keep(found["kept"]))
 
 
-def load_input(redis: Staging, spec: Spec, at: int) -> Input:
-    """Return one of a run's inputs, loaded once per process."""
+def load_input(redis: Staging, spec: Spec, at: int) -> Item:
+    """Return one of a run's inputs, loaded once per process; of a pool, as many members as fit."""
     found = spec.inputs[at]
+    if "members" in found:
+        return _load_pool(redis, json.dumps(found))
     return _load_input(redis, found["ticker"], found["duration"], found["series"], found["days"])
 
 
 @lru_cache(maxsize=_INPUTS_KEPT)
 def _load_input(redis: Staging, ticker: str, duration: int, series_hash: str, days_hash: str) -> Input:
     """Load an input from Redis; check it against the hashes that the run's id contains."""
+    return Input(ticker, duration, _load_series(redis, series_hash), _load_days(redis, days_hash))
+
+
+@lru_cache(maxsize=_POOLS_KEPT)
+def _load_pool(redis: Staging, described: str) -> Pool:
+    """Return a pool whose members are loaded when they are computed."""
+    found = json.loads(described)
+
+    def load(at: int) -> Input:
+        one = found["members"][at]
+        series, days = _read_series(redis, one["series"]), _load_days(redis, one["days"])
+        return Input(one["ticker"], one["duration"], series, days)
+
+    members, dates = Members(load, len(found["members"])), np.array(found["dates"], "datetime64[D]")
+    return Pool(found["ticker"], found["duration"], members, dates, tuple(found["increments"]))
+
+
+def _load_days(redis: Staging, days_hash: str) -> Any:
     from orbresearch import staging
 
-    days = staging.decode_days(staging.load_ranges(redis, [days_hash])[0])
-    return Input(ticker, duration, _load_series(redis, series_hash), days)
+    return staging.decode_days(staging.load_ranges(redis, [days_hash])[0])
 
 
 @lru_cache(maxsize=_SERIES_KEPT)
 def _load_series(redis: Staging, series_hash: str) -> Series:
-    """Load a tick series, once for all range durations; every payload is checked against its hash."""
+    """Load a tick series, once for all range durations."""
+    return _read_series(redis, series_hash)
+
+
+def _read_series(redis: Staging, series_hash: str) -> Series:
+    """Read a tick series from Redis; every payload is checked against its hash."""
     from orbresearch import staging
 
     document = staging.load_document(redis, series_hash)
