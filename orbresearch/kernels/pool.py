@@ -11,6 +11,8 @@ from orbresearch.kernels.parts import round_ratio
 from orbresearch.kernels.scan import divide_half_even
 from orbresearch.kernels.statistics import finish_row, ratio
 
+_CACHED = 256  # backtests whose sums stay in the cache while all dates are added
+
 
 @jit
 def mark_traded(links: Links, days: Any, terms: Terms, traded: Any) -> None:
@@ -94,16 +96,18 @@ def add_means(profits: Any, returns: Any, sums: Any) -> None:
     sums : SUMS array, shape (n,)
         Changed in place: profit, returns, squares, downside, below and drawdown.
     """
-    for d in range(len(profits)):
-        for i in range(len(sums)):
-            change = returns[d, i]
-            sums[i]["profit"] += profits[d, i]
-            sums[i]["returns"] += change
-            sums[i]["squares"] += change * change
-            if change < 0:
-                sums[i]["downside"] += change * change
-            sums[i]["below"] = min(0, sums[i]["below"] + change)
-            sums[i]["drawdown"] = min(sums[i]["drawdown"], sums[i]["below"])
+    for start in range(0, len(sums), _CACHED):
+        some = sums[start : start + _CACHED]
+        for d in range(len(profits)):
+            for i in range(len(some)):
+                one, change = some[i], returns[d, start + i]
+                one["profit"] += profits[d, start + i]
+                one["returns"] += change
+                one["squares"] += change * change
+                if change < 0:
+                    one["downside"] += change * change
+                one["below"] = min(0, one["below"] + change)
+                one["drawdown"] = min(one["drawdown"], one["below"])
 
 
 @jit
