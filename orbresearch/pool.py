@@ -13,7 +13,7 @@ in the largest unit of which every ticker's increment/q is a whole multiple, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any, TypeAlias
@@ -59,9 +59,31 @@ class Pool:
     days: Any
     increments: tuple[int, ...]
 
+    @property
+    def dates(self) -> Any:
+        """The days, by the name that an input has for them."""
+        return self.days
+
+    def between(self, first: Any, last: Any) -> Pool:
+        """Return the same pool with the days of some dates only, both inclusive."""
+        start, stop = np.searchsorted(self.days, first), np.searchsorted(self.days, last, side="right")
+        return replace(self, members=_Between(self.members, first, last), days=self.days[start:stop])
+
     def unit(self, rules: Rules) -> int:
         """Return the unit in which profits of all members are whole numbers, 1e-12 dollars."""
         return gcd(*(nanos * 1000 // find_costs(rules, nanos).q for nanos in self.increments))
+
+
+@dataclass(frozen=True)
+class _Between:
+    """A pool's members with the days of some dates only, made when their turn comes."""
+
+    members: Iterable[Input]
+    first: Any
+    last: Any
+
+    def __iter__(self) -> Iterator[Input]:
+        return (member.between(self.first, self.last) for member in self.members)
 
 
 Item: TypeAlias = Input | Pool

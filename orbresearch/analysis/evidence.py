@@ -22,8 +22,8 @@ from orbresearch.analysis.selection.overfitting import (
 )
 from orbresearch.analysis.walkforward import Choices, Walk, Window, choose, merge_choices
 from orbresearch.grid import Points
-from orbresearch.inputs import Input
 from orbresearch.plan import Chunk
+from orbresearch.pool import Item
 from orbresearch.rules import Rules
 from orbresearch.schema import MIN_SESSIONS
 
@@ -109,7 +109,7 @@ class Evidence:
     marks: dict[int, Any] = field(default_factory=dict)
 
 
-def examine(item: Input, points: Points, rules: Rules, chunk: Chunk, question: Question) -> Evidence:
+def examine(item: Item, points: Points, rules: Rules, chunk: Chunk, question: Question) -> Evidence:
     """Find out about the backtests of a chunk.
 
     Parameters
@@ -142,7 +142,7 @@ def _validate(found: Moments, chunk: Chunk) -> tuple[Picks, dict[int, Any]]:
 
 
 def rank_picks(
-    item: Input, points: Points, rules: Rules, chunk: Chunk, question: Question, picks: Picks, counted: dict[int, Any]
+    item: Item, points: Points, rules: Rules, chunk: Chunk, question: Question, picks: Picks, counted: dict[int, Any]
 ) -> Ranks:
     """Return where the picks of all chunks rank among the trials of one: the second pass of the cross-validation.
 

@@ -231,7 +231,7 @@ def bar_line(stats: Any, profit: float, sharpe: float) -> str:
 def tell_details(
     luck: Luck,
     family: Family,
-    best: Backtest | None,
+    stats: Any,
     walk: WalkForward | None,
     overfitting: Overfitting | None,
     shape: tuple[float, float],
@@ -240,6 +240,8 @@ def tell_details(
 
     Parameters
     ----------
+    stats : Series or None
+        The best's row.
     shape : (float, float)
         Skew and kurtosis of the best's daily returns.
     """
@@ -250,8 +252,8 @@ def tell_details(
         ("p, this run", luck.p_value, "Reality Check: how often luck alone finds a best as good"),
         ("p, family", family.p_value, family.words),
     ]
-    if luck.of_group is not None and best is not None:
-        rows += _of_best(luck, best, shape)
+    if luck.of_group is not None:
+        rows += _of_best(luck, stats, shape)
         rows += _deflated(luck, shape)
     rows += _of_overfitting(overfitting)
     if walk is not None:
@@ -269,12 +271,12 @@ def tell_details(
     return pd.DataFrame(rows, columns=["measure", "value", "meaning"]).set_index("measure")
 
 
-def _of_best(luck: Luck, best: Backtest, shape: tuple[float, float]) -> list[tuple[str, Any, str]]:
+def _of_best(luck: Luck, stats: Any, shape: tuple[float, float]) -> list[tuple[str, Any, str]]:
     assert luck.of_group is not None
-    sharpe, few = luck.of_group.sharpe, best.stats["trades"] < 30
+    sharpe, few = luck.of_group.sharpe, stats["trades"] < 30
     psr = math.nan if few else float(probabilistic_sharpe(sharpe, luck.sessions, *shape))
     return [
-        ("best Sharpe", luck.sharpe, f"annual, of {best.stats['backtest_id']}"),
+        ("best Sharpe", luck.sharpe, f"annual, of {stats['backtest_id']}"),
         (
             "luck's median best",
             float(np.median(luck.luckiest)),
@@ -283,7 +285,7 @@ def _of_best(luck: Luck, best: Backtest, shape: tuple[float, float]) -> list[tup
         ("luck's best in 20", float(np.quantile(luck.luckiest, 1 - LEVEL)), "which luck alone exceeds 1 time in 20"),
         ("PSR", psr, "as if it had been the only backtest tried: does NOT count the search"),
         ("MinTRL, sessions", float(min_track_record(sharpe, *shape)), f"needed for PSR .95; there are {luck.sessions}"),
-        ("break-even cost", best.stats["break_even_cost"], "$ per share and side, before costs"),
+        ("break-even cost", stats["break_even_cost"], "$ per share and side, before costs"),
     ]
 
 

@@ -22,8 +22,8 @@ from orbresearch.analysis.selection.central_moments import skew_kurtosis
 from orbresearch.analysis.selection.significance import probabilistic_sharpe, sharpe_interval
 from orbresearch.errors import BadInput
 from orbresearch.grid import Points
-from orbresearch.inputs import Input, return_units
 from orbresearch.plan import Chunk
+from orbresearch.pool import Item, returns_in_one
 from orbresearch.rules import Rules
 from orbresearch.schema import MIN_SESSIONS, RESULTS
 
@@ -107,7 +107,7 @@ class Choices:
     index: Any
 
 
-def choose(item: Input, points: Points, rules: Rules, chunk: Chunk, windows: Iterable[Window], walk: Walk) -> Choices:
+def choose(item: Item, points: Points, rules: Rules, chunk: Chunk, windows: Iterable[Window], walk: Walk) -> Choices:
     """Choose among a chunk's backtests in every window.
 
     Parameters
@@ -121,7 +121,7 @@ def choose(item: Input, points: Points, rules: Rules, chunk: Chunk, windows: Ite
     return Choices(np.array([value for value, _ in found]), np.array([index for _, index in found], np.int64))
 
 
-def _choose(item: Input, points: Points, rules: Rules, chunk: Chunk, walk: Walk) -> tuple[float, int]:
+def _choose(item: Item, points: Points, rules: Rules, chunk: Chunk, walk: Walk) -> tuple[float, int]:
     if not len(item.days):
         return np.nan, -1
     columns = compute_columns(item, points, rules, chunk)
@@ -144,7 +144,7 @@ def merge_choices(parts: Iterable[Choices]) -> Choices:
     return Choices(values[at, column], indexes[at, column])
 
 
-def daily_returns(item: Input, points: Points, rules: Rules, point: int) -> Any:
+def daily_returns(item: Item, points: Points, rules: Rules, point: int) -> Any:
     """Return one backtest's r_d over the tradable sessions: float64 array, shape (T,).
 
     Parameters
@@ -153,7 +153,7 @@ def daily_returns(item: Input, points: Points, rules: Rules, point: int) -> Any:
         Its index in the points.
     """
     found = np.zeros(len(item.days))
-    _, whole = return_units(rules, item.series.increment_nanos)
+    whole = returns_in_one(item, rules)
 
     def visit(_rows: Any, daily: Any, _sums: Any) -> None:
         found[:] = daily[:, 0] / whole

@@ -51,7 +51,9 @@ def replan(facts: Mapping[str, Any], cached_data: Path) -> Plan:
     """
     sessions = {source["ticker"]: load_prices(facts["run_id"], source, cached_data) for source in facts["inputs"]}
     with warnings.catch_warnings(action="ignore"):  # they were shown when it was submitted
-        plan = make_plan(sessions, read_points(facts["grid"]), facts["range_durations"], Rules(**facts["rules"]))
+        points, rules = read_points(facts["grid"]), Rules(**facts["rules"])
+        pooled = any(source.get("pooled") for source in facts["inputs"])
+        plan = make_plan(sessions, points, facts["range_durations"], rules, pool=pooled)
     if plan.run_id != facts["run_id"]:
         wrong = "its prices or this version's reading of them have changed"
         raise BadInput(f"run {facts['run_id']}", wrong, "submit it again")
@@ -115,7 +117,7 @@ def _here(plan: Plan, work: Work, args: tuple[Any, ...]) -> Iterator[list[tuple[
         pieces = chunk.cut(len(plan.grid))
         return [(piece, work(plan.inputs[piece.input], plan.grid, plan.rules, piece, *args)) for piece in pieces]
 
-    for item in plan.inputs:
+    for item in plan.staged:
         item.entries, item.reach_of_days, item.series.nodes  # made once, before threads share them  # noqa: B018
     with ThreadPoolExecutor(os.cpu_count(), "recompute") as pool:
         yield from pool.map(one, plan.chunks())

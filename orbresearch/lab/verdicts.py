@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -12,7 +13,7 @@ import numpy as np
 
 from orbresearch.analysis.backtests import Backtest, backtest_of
 from orbresearch.analysis.evidence import BLOCKS, Evidence, Question, count_once, examine, merge, rank_picks
-from orbresearch.analysis.performance import run_grid
+from orbresearch.analysis.performance import compute_rows, run_grid
 from orbresearch.analysis.selection.central_moments import skew_kurtosis
 from orbresearch.analysis.selection.overfitting import Overfitting, find_overfitting, merge_picks, merge_ranks
 from orbresearch.analysis.selection.significance import false_discoveries, p_value, to_z
@@ -40,6 +41,7 @@ from orbresearch.errors import BadInput, OrbError
 from orbresearch.grid import ParameterGrid
 from orbresearch.lab.recompute import each_piece, replan
 from orbresearch.plan import Chunk, Plan, backtest_ids
+from orbresearch.pool import Pool
 from orbresearch.settings import read_settings
 
 if TYPE_CHECKING:
@@ -90,11 +92,10 @@ def verdict(
     evidence = _examine(case, question)
     luck = judge((case.plan.inputs[at].dates, one) for at, one in evidence.items())
     kin = _family(case, luck, question) if family and luck.of_group else Family(0, 0, 0, luck.p_value)
-    best = _backtest(case.plan, luck.index) if luck.index >= 0 else None
     forward = (
         _follow(case.plan, windows, merge_choices(one.choices for one in evidence.values()), walk) if windows else None
     )
-    return _compose(case, luck, kin, best, forward, walk, _overfitting(case, evidence, question))
+    return _compose(case, luck, kin, forward, walk, _overfitting(case, evidence, question))
 
 
 def luck_of(run: str | Run, *, draws: int = 1000, seed: int = 0) -> Luck:
@@ -252,9 +253,14 @@ def _by_ticker(case: _Case, question: Question) -> Iterator[tuple[Any, ...]]:
         yield ticker, case.plan.run_id, name, luck.sharpe, luck.trials, luck.sessions, luck.p_value
 
 
-def _backtest(plan: Plan, index: int) -> Backtest:
+def _backtest(plan: Plan, index: int) -> tuple[Any, Backtest | None]:
+    """Return one of a run's backtests: its row, and what it did (None of a pool, which has no trades of its own)."""
     at, point = divmod(index, len(plan.grid))
-    return backtest_of(plan.run_id, plan.inputs[at], plan.grid, plan.rules, Chunk(index, 1, at, point))
+    item, chunk = plan.inputs[at], Chunk(index, 1, at, point)
+    if isinstance(item, Pool):
+        return compute_rows(plan.run_id, item, plan.grid, plan.rules, chunk).to_pandas().iloc[0], None
+    found = backtest_of(plan.run_id, item, plan.grid, plan.rules, chunk)
+    return found.stats, found
 
 
 def _returns(plan: Plan, index: int) -> Any:
@@ -328,7 +334,6 @@ def _compose(
     case: _Case,
     luck: Luck,
     family: Family,
-    best: Backtest | None,
     forward: WalkForward | None,
     walk: Walk,
     pbo: Overfitting | None,
@@ -340,23 +345,26 @@ def _compose(
         title += f"; NOT FINISHED: {persisted:,} are in the store, all are judged"
     few = _FEW_BLOCKS.format(len(case.dates), walk.blocks, walk.train)
     lines = [luck.line + (f"; {family.words}" if family.runs else ""), walk_line(forward, few)]
-    shape = (math.nan, math.nan)
-    if best is not None:
-        lines.append(cost_line(best.stats, case.facts))
-        lines += _under_other_path(case, luck.index, best)
+    stats, best, shape = None, None, (math.nan, math.nan)
+    if luck.index >= 0:
+        stats, best = _backtest(case.plan, luck.index)
+        lines.append(cost_line(stats, case.facts))
+        lines += _under_other_path(case, luck.index, stats)
         shape = skew_kurtosis(_returns(case.plan, luck.index).to_numpy())
-    details = tell_details(luck, family, best, forward, pbo, shape)
+    details = tell_details(luck, family, stats, forward, pbo, shape)
     return Verdict(title, tuple(lines), details, luck, family, best, forward, pbo)
 
 
-def _under_other_path(case: _Case, index: int, best: Backtest) -> list[str]:
+def _under_other_path(case: _Case, index: int, stats: Any) -> list[str]:
     """Return, on bars, what the best makes when each bar's extremes come in the other order."""
     at, point = divmod(index, len(case.plan.grid))
     item = case.plan.inputs[at]
-    sessions = case.plan.sessions[item.ticker]
-    if not sessions.is_bars:
+    sessions = {name: one for name, one in case.plan.sessions.items() if case.plan.pooled or name == item.ticker}
+    if not all(one.is_bars for one in sessions.values()):
         return []
     drawn = {name: values[0].item() for name, values in case.plan.grid.points(point, point + 1).items()}
     drawn["limit_distance"] = None if drawn["limit_distance"] != drawn["limit_distance"] else drawn["limit_distance"]
-    row = run_grid(sessions.other_path(), ParameterGrid(**drawn), item.duration, case.plan.rules).iloc[0]
-    return [bar_line(best.stats, float(row["backtest_profit"]), float(row["sharpe_ratio"]))]
+    other = {name: one.other_path() for name, one in sessions.items()}
+    with warnings.catch_warnings(action="ignore"):
+        row = run_grid(other, ParameterGrid(**drawn), item.duration, case.plan.rules, pool=case.plan.pooled).iloc[0]
+    return [bar_line(stats, float(row["backtest_profit"]), float(row["sharpe_ratio"]))]

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import orbresearch as orb
+import orbresearch.schema
 from orbresearch.analysis.evidence import Question, examine
 from orbresearch.analysis.verdict import judge
 from orbresearch.errors import BadInput
@@ -189,3 +190,25 @@ def test_prices_that_are_gone(lab: orb.Lab, lab_home: Path) -> None:
     with pytest.raises(BadInput, match=r"GONE's prices from .* are not in"):
         orb.verdict(run)
     assert "luck: NOT judged: run" in run.best(1).attrs["luck"]
+
+
+def test_a_pool_is_judged_by_the_means_of_its_tickers(lab: orb.Lab, lab_home: Path) -> None:
+    market = {name: orb.synthetic_sessions(40, seed=60 + i, ticker=name) for i, name in enumerate(("PA", "PB"))}
+    with pytest.warns(UserWarning, match="prices span"):
+        run = lab.submit(market, GRID, 300, pool=True).wait()
+    found = orb.verdict(run)
+    best = run.best(1, luck=False).iloc[0]
+    assert found.luck.sharpe == pytest.approx(best["sharpe_ratio"])
+    assert found.best is None
+    assert [line.partition(":")[0] for line in found.lines] == ["luck", "forward", "costs"]
+    daily = []
+    for name, sessions in market.items():
+        one = orb.run_backtest(sessions, 300, *(best[name] for name in orb.schema.PARAMETERS))
+        daily.append(one.returns.rename(name))
+    mean = pd.concat(daily, axis=1).mean(axis=1)
+    assert found.luck.sharpe == pytest.approx(mean.mean() / mean.std() * np.sqrt(252), rel=1e-4)
+    window = orb.verdict(run.run_id).walk.choices.iloc[0]  # type: ignore[union-attr]
+    part = {name: one.between(window["train_first"], window["train_last"]) for name, one in market.items()}
+    with pytest.warns(UserWarning, match="prices span"):
+        rows = orb.run_grid(part, GRID, 300, pool=True)
+    assert window["chosen_at"] == rows["sharpe_ratio"].max()
