@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from orbresearch.console import tell
@@ -84,6 +85,8 @@ def show_live(run: Run) -> None:
             if found["state"] in ENDED:
                 return
             time.sleep(_LIVE_SECONDS)
+        with suppress(OrbError, OSError):  # its lab was closed: what the store holds stays on the page
+            handle.update(HTML(run._repr_html_()))
 
     if run.attached and run.status()["state"] not in ENDED:
         threading.Thread(target=follow, name=f"show {run.run_id}", daemon=True).start()

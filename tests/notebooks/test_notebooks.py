@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+
+from tests.servers_redis import fresh_redis
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -88,26 +91,72 @@ def test_the_published_studies_run_on_real_prices(tmp_path, own_home, market_dat
     assert "farther" in said
 
 
+def assert_monitored(said: str, folder: Path) -> None:
+    """Assert that all of the notebook's 1,260 backtests are stored, and shown so by a cell that came long before."""
+    assert said.count("complete, 1,260 of 1,260 backtests") >= 2
+    assert "backtests are left to a later day" in said
+    assert "'status': 'SUCCESS'" in said
+    assert pq.read_metadata(folder / "highest.parquet").num_rows == 1000
+
+
+@pytest.mark.slow
+def test_a_run_is_monitored_on_the_synthetic_market(tmp_path, own_home):
+    said = papermill("03_run_and_monitor.ipynb", tmp_path, own_home, SESSIONS=40, LARGEST=0.4, WORKERS=1)
+    assert_monitored(said, tmp_path)
+    assert "embedded Redis" in said
+    assert "results.sqlite" in said
+
+
+@pytest.mark.slow
+def test_a_run_is_monitored_on_real_prices(tmp_path, own_home, market_data):
+    prices = market_data / "spy_1min_2024_2025.parquet"
+    given = {"PRICES": prices, "TICKER": "SPY", "BAR": 60, "STAMP": "start", "END": "2024-06-28"}
+    assert_monitored(papermill("03_run_and_monitor.ipynb", tmp_path, own_home, LARGEST=0.4, **given), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.mysql
+def test_a_run_is_monitored_on_a_redis_and_a_mysql_of_ones_own(tmp_path, own_home, server, monkeypatch):
+    database = server.create_database()
+    with fresh_redis() as redis:
+        found = {**server.settings(database).to_environ(), **redis.settings.to_environ()}
+        for name, value in found.items():
+            monkeypatch.setenv(name, value)
+        said = papermill("03_run_and_monitor.ipynb", tmp_path, own_home, SESSIONS=40, LARGEST=0.4, WORKERS=2)
+    assert_monitored(said, tmp_path)
+    assert f"Redis at 127.0.0.1:{redis.settings.port}" in said
+    assert "rows to MySQL" in said
+    assert server.run("SELECT COUNT(*) FROM results", database) == ((1260,),)
+    assert not (own_home / "results.sqlite").exists()
+    server.drop_database(database)
+
+
 LIVE = """
-import time, orbresearch as orb
+import threading, orbresearch as orb
 lab = orb.Lab(n_workers=1, quiet=True)
 ---
 run = lab.submit(orb.synthetic_sessions(20), orb.ParameterGrid([.1, .2], 1, 0, [1, 2]))
 run
 ---
-run.wait()
-time.sleep(3)
+{last}
 lab.close()
+[thread.join() for thread in threading.enumerate() if thread.name == f"show {run.run_id}"]
+print(run.persisted())
 """
 
 
 @pytest.mark.slow
-def test_a_run_shown_in_a_notebook_keeps_itself_up_to_date(tmp_path, own_home, monkeypatch):
-    """What the second cell shows changes while the third one waits."""
+@pytest.mark.parametrize("last", ["run.wait()", ""], ids=["waited for", "left"])
+def test_a_run_shown_in_a_notebook_keeps_itself_up_to_date(tmp_path, own_home, monkeypatch, last):
+    """What the second cell shows changes while the third one waits; a lab that closes leaves what is stored."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     monkeypatch.setenv("PYTHONWARNINGS", "default")
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code.strip()) for code in LIVE.split("---")])
+    code = LIVE.replace("{last}", last).split("---")
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in code])
     nbclient.NotebookClient(book, timeout=200, resources={"metadata": {"path": str(tmp_path)}}).execute()
     [shown] = [out["data"]["text/html"] for out in book.cells[1].outputs if "text/html" in out.get("data", {})]
-    assert "complete, 4 of 4 backtests" in shown
-    assert "<progress value='4' max='4'" in shown
+    stored = int(book.cells[2].outputs[-1]["text"].split()[-1])
+    state = "complete" if stored == 4 else "unfinished"
+    assert f"{state}, {stored} of 4 backtests" in shown
+    assert f"<progress value='{stored}' max='4'" in shown
+    assert stored == 4 or not last
