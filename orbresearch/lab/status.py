@@ -97,5 +97,5 @@ def show_status(found: Mapping[str, Any], where: str) -> str:
     title = (
         f"run {found['run_id']}: {found['state']}, {found['persisted']:,} of {found['total']:,} backtests in {where}"
     )
-    bar = f"<progress value='{found['persisted']}' max='{found['total']}' style='width:100%'></progress>"
+    bar = f"<progress value='{found['persisted']}' max='{found['total']}' style='display:block;width:100%'></progress>"
     return f"<table><caption style='{_LEFT};white-space:nowrap'>{escape(title)}{bar}</caption>{cells}</table>"
