@@ -22,7 +22,7 @@ LANES = 8  # float64 numbers in the widest register
 #: Relative; more than the roundings by which s|s| > v q may differ from s|s| / q > v.
 SLACK = 2.0**-49
 
-_LEAST = -1e100  # a sum whose v is below any bar
+_LEAST = -1e100  # below any v, and a sum below any bar
 
 
 class Halves(NamedTuple):
@@ -89,8 +89,24 @@ def _bound_sizes(halves: Halves, upper: Any, most: Any, least: Any) -> None:
 
 
 @jit
-def _take(halves: Halves, lower: Any, upper: Any, trial: int, mask: int, value: Any, index: Any, outside: Any) -> float:
-    """Make a trial the pick of those splits of a segment where it is best; return its lowest v, less slack."""
+def _may_win(lower: Any, upper: Any, mask: int, first: Any, width: Any, bars: Any, start: Any) -> bool:
+    """Return whether a trial may be best in any split of a segment.
+
+    Places are unsigned here and below, as signed ones might count from an array's end: the loop is then vectorised.
+    """
+    low_s, low_q, found = lower[0, mask], lower[1, mask], 0
+    for j in range(width):
+        i = first + j
+        total = low_s + upper[0, i]
+        found |= int(total * abs(total) >= bars[start + j] * (low_q + upper[1, i]))
+    return found != 0
+
+
+@jit
+def _take(
+    halves: Halves, lower: Any, upper: Any, trial: int, mask: int, value: Any, index: Any, outside: Any, bars: Any
+) -> float:
+    """Make a trial the pick of those splits of a segment where it is best; return the segment's lowest bar."""
     size, other = halves.size[mask], lower.shape[1] - 1 - mask
     lowest = np.inf
     for j in range(halves.count[size]):
@@ -98,10 +114,10 @@ def _take(halves: Halves, lower: Any, upper: Any, trial: int, mask: int, value: 
         v = ratio(lower[0, mask] + upper[0, i], lower[1, mask] + upper[1, i])
         if v > value[k]:
             i = halves.mirror[i]
-            value[k], index[k] = v, trial
+            value[k], index[k], bars[k] = v, trial, v - abs(v) * SLACK
             outside[k] = ratio(lower[0, other] + upper[0, i], lower[1, other] + upper[1, i])
-        lowest = min(lowest, value[k])
-    return lowest - abs(lowest) * SLACK
+        lowest = min(lowest, bars[k])
+    return lowest
 
 
 @jit
@@ -122,14 +138,17 @@ def pick_best(
     first : int
         Index of the first trial.
     value, outside : float64 array, shape (P,)
-        Changed in place: v of the pick inside and outside; -inf and NaN where there is none yet.
+        v of the pick inside and outside: changed where there is one; ``value`` begins as -inf.
     index : int64 array, shape (P,)
-        Changed in place: the pick.
+        The pick: changed where there is one.
     """
     size = len(halves.size)
     lower, upper, work = np.empty((2, size)), np.empty((2, len(halves.upper))), np.empty(size, np.int64)
     most, least = np.empty(len(halves.begin)), np.empty(len(halves.begin))
-    lowest = np.full(size, -np.inf)
+    bars, lowest = np.full(len(value), np.nan), np.full(size, _LEAST)
+    for mask in range(size):  # nothing is above what pads a segment
+        k = halves.start[mask]
+        bars[k : k + halves.count[halves.size[mask]]] = _LEAST
     for n in range(len(sums)):
         if not eligible[n]:
             continue
@@ -137,17 +156,21 @@ def pick_best(
         _fill_tables(halves, squares[n], work, lower[1], upper[1])
         _bound_sizes(halves, upper, most, least)
         for mask in range(size):
-            top, bottom = lower[0, mask] + most[halves.size[mask]], lower[1, mask] + least[halves.size[mask]]
-            if lowest[mask] < 0.0 or top * abs(top) >= lowest[mask] * bottom:
-                lowest[mask] = _take(halves, lower, upper, first + n, mask, value, index, outside)
+            some = halves.size[mask]
+            top = lower[0, mask] + most[some]
+            if lowest[mask] >= 0.0 and top * abs(top) < lowest[mask] * (lower[1, mask] + least[some]):
+                continue
+            first_upper, start = np.uint64(halves.begin[some]), np.uint64(halves.start[mask])
+            width = np.uint64(halves.start[mask + 1] - halves.start[mask])
+            if _may_win(lower, upper, mask, first_upper, width, bars, start):
+                lowest[mask] = _take(halves, lower, upper, first + n, mask, value, index, outside, bars)
 
 
 @jit
 def _count_clear(lower: Any, upper: Any, mask: int, first: Any, width: Any, bars: Any, start: Any, above: Any) -> bool:
     """Count trials above the bars of a segment; return whether any is too near one to tell.
 
-    Four trials at once: their sums stay in registers while bars and counts are read once. Places are unsigned, as
-    signed ones might count from an array's end, which would keep the loop from being vectorised.
+    Four trials at once: their sums stay in registers while bars and counts are read once.
     """
     s0, s1, s2, s3 = lower[0, 0, mask], lower[1, 0, mask], lower[2, 0, mask], lower[3, 0, mask]
     q0, q1, q2, q3 = lower[0, 1, mask], lower[1, 1, mask], lower[2, 1, mask], lower[3, 1, mask]
