@@ -51,7 +51,7 @@ class Halves(NamedTuple):
 
 
 @jit
-def ratio(total: float, squares: float) -> float:
+def score(total: float, squares: float) -> float:
     """Return v: total * |total| / squares, and 0 where nothing was returned."""
     return total * abs(total) / squares if squares > 0.0 else 0.0
 
@@ -111,11 +111,11 @@ def _take(
     lowest = np.inf
     for j in range(halves.count[size]):
         k, i = halves.start[mask] + j, halves.begin[size] + j
-        v = ratio(lower[0, mask] + upper[0, i], lower[1, mask] + upper[1, i])
+        v = score(lower[0, mask] + upper[0, i], lower[1, mask] + upper[1, i])
         if v > value[k]:
             i = halves.mirror[i]
             value[k], index[k], bars[k] = v, trial, v - abs(v) * SLACK
-            outside[k] = ratio(lower[0, other] + upper[0, i], lower[1, other] + upper[1, i])
+            outside[k] = score(lower[0, other] + upper[0, i], lower[1, other] + upper[1, i])
         lowest = min(lowest, bars[k])
     return lowest
 
@@ -201,7 +201,7 @@ def _count_near(halves: Halves, lower: Any, upper: Any, mask: int, bars: Any, ab
     for j in range(halves.count[size]):
         k, i = halves.start[mask] + j, halves.begin[size] + j
         total, squares = lower[0, mask] + upper[0, i], lower[1, mask] + upper[1, i]
-        v = ratio(total, squares)
+        v = score(total, squares)
         above[k] += int(v > bars[1, k]) - int(total * abs(total) > bars[2, k] * squares)
         equal[k] += int(v == bars[1, k])
 

@@ -122,7 +122,7 @@ def pick_best(sums: Any, squares: Any, first: int = 0, eligible: Any = None) -> 
 
     sums, squares = _checked(sums, squares)
     halves, place = make_halves(sums.shape[1]), split_places(sums.shape[1])
-    eligible = np.ones(len(sums), bool) if eligible is None else np.asarray(eligible, bool)
+    eligible = np.ones(len(sums), bool) if eligible is None else np.array(eligible, bool)
     value, outside = np.full(halves.start[-1], -np.inf), np.full(halves.start[-1], np.nan)
     index = np.full(halves.start[-1], -1)
     overfitting.pick_best(halves, sums, squares, eligible, first, value, index, outside)
@@ -266,7 +266,9 @@ def _regress(x: Any, y: Any) -> tuple[float, float]:
 
 
 def _checked(sums: Any, squares: Any) -> tuple[Any, Any]:
-    sums, squares = (np.ascontiguousarray(each, np.int64) for each in (sums, squares))
+    """Return both as kernels take them."""
+    # writable: kernels are compiled for such arrays, and would be compiled again for others
+    sums, squares = (np.require(each, np.int64, ["C", "W"]) for each in (sums, squares))
     if sums.ndim != 2 or sums.shape != squares.shape:
         raise BadInput("sums and squares", f"shapes {sums.shape} and {squares.shape}", "give two of (trials, blocks)")
     return sums, squares

@@ -11,9 +11,11 @@ import os
 import holdout
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orbresearch import ParameterGrid, Rules, make_plan, run_backtest, synthetic_sessions
+from orbresearch.analysis.moments import compute_moments
 from orbresearch.analysis.selection import overfitting, splits
 from orbresearch.analysis.selection.overfitting import (
     Picks,
@@ -28,7 +30,9 @@ from orbresearch.analysis.selection.overfitting import (
     sharpe_of,
 )
 from orbresearch.analysis.selection.splits import make_halves, split_masks
+from orbresearch.analysis.selection.windows import equal_blocks
 from orbresearch.errors import BadInput
+from orbresearch.plan import Chunk
 
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 PUBLISHED = np.array(
@@ -125,6 +129,7 @@ def test_any_chunking_of_ties_and_duplicates_is_the_textbook(data, blocks, trial
 
 
 @pytest.mark.skipif(INTERPRETED, reason="12,870 splits of 300 trials")
+@settings(max_examples=10)
 @given(st.lists(st.integers(0, 300), max_size=4), st.integers(0, 2**32))
 def test_sixteen_blocks_in_chunks_are_the_dense_matrix(cuts, seed):
     rng = np.random.default_rng(seed)
@@ -184,6 +189,34 @@ def test_a_duplicate_that_is_eligible_stands_for_one_that_is_not():
     whole = cross_validate(*blocks_of(PUBLISHED, 6), sessions=12)
     assert np.where(found.index == 5, 0, found.index).tolist() == whole.index.tolist()
     assert found.pbo == whole.pbo
+
+
+@pytest.mark.skipif(INTERPRETED, reason="a grid of backtests")
+def test_a_grids_backtests_are_validated_as_their_days_are():
+    sessions, rules = synthetic_sessions(45, seed=4), Rules(measure="dollars")
+    grid = ParameterGrid([0.2, 0.5, 0.9], [2, 1], [60, 0], [1, None, 3.0])
+    plan = make_plan(sessions, grid, 300, rules)
+    blocks = equal_blocks(45, 6)
+    moments = compute_moments(plan.inputs[0], grid, plan.rules, Chunk(0, len(grid), 0, 0), blocks)
+    found = cross_validate(moments.sums, moments.squares, sessions=21)
+    days = np.array([run_backtest(sessions, 300, *point.values(), rules).daily.to_numpy() for point in grid])[:, 3:]
+    distinct = np.unique(np.round(days, 6), axis=0)
+    theirs = holdout.probability_of_backtest_overfitting(distinct.T, n_blocks=6)
+    assert found.trials == len(distinct) < len(grid)
+    assert (found.pbo, found.loss) == (theirs.pbo, theirs.probability_of_loss)
+    np.testing.assert_allclose(np.sort(found.inside), np.sort(theirs.in_sample), rtol=1e-9)
+    _, logits, _, _ = textbook(moments.sums, moments.squares, 21)  # theirs centres returns first: ties are lost
+    np.testing.assert_allclose(found.logits, logits, atol=1e-12)
+    np.testing.assert_allclose([found.slope, found.intercept], theirs.degradation[:2], rtol=1e-7)
+
+
+def test_a_chunk_of_nothing_changes_nothing():
+    sums, squares = blocks_of(PUBLISHED, 6)
+    nothing = np.zeros((0, 6), np.int64)
+    picks = merge_picks(pick_best(nothing, nothing), pick_best(sums, squares))
+    owns = own_columns(np.concatenate([hash_columns(nothing, nothing), hash_columns(sums, squares)]))
+    ranks = merge_ranks(count_ranks(picks, nothing, nothing), count_ranks(picks, sums, squares, owns))
+    assert find_overfitting(picks, ranks, 12).pbo == 0.65
 
 
 def test_complements_come_in_reverse():
