@@ -22,6 +22,7 @@ LANES = 8  # float64 numbers in the widest register
 #: Relative; more than the roundings by which s|s| > v q may differ from s|s| / q > v.
 SLACK = 2.0**-49
 
+_NEARLY_ZERO = 2.0**-500  # squares of a half without returns: v is 0; lost in the sum with any other
 _LEAST = -1e100  # below any v, and a sum below any bar
 
 
@@ -52,8 +53,8 @@ class Halves(NamedTuple):
 
 @jit
 def score(total: float, squares: float) -> float:
-    """Return v: total * |total| / squares, and 0 where nothing was returned."""
-    return total * abs(total) / squares if squares > 0.0 else 0.0
+    """Return v: total * |total| / squares, the latter above 0 as :func:`_fill_tables` makes it."""
+    return total * abs(total) / squares
 
 
 @jit
@@ -68,11 +69,11 @@ def _add_subsets(blocks: Any, first: int, work: Any) -> None:
 
 
 @jit
-def _fill_tables(halves: Halves, blocks: Any, work: Any, lower: Any, upper: Any) -> None:
-    """Fill one row of a trial's tables: sums, or squares, of subsets of lower and upper blocks."""
+def _fill_tables(halves: Halves, blocks: Any, least: float, work: Any, lower: Any, upper: Any) -> None:
+    """Fill one row of a trial's tables: sums, or squares, of subsets of lower and upper blocks; lower ones >= least."""
     _add_subsets(blocks, 0, work)
     for i in range(len(work)):
-        lower[i] = work[i]
+        lower[i] = max(float(work[i]), least)
     _add_subsets(blocks, len(blocks) // 2, work)
     for i in range(len(upper)):
         upper[i] = work[halves.upper[i]]
@@ -152,8 +153,8 @@ def pick_best(
     for n in range(len(sums)):
         if not eligible[n]:
             continue
-        _fill_tables(halves, sums[n], work, lower[0], upper[0])
-        _fill_tables(halves, squares[n], work, lower[1], upper[1])
+        _fill_tables(halves, sums[n], -np.inf, work, lower[0], upper[0])
+        _fill_tables(halves, squares[n], _NEARLY_ZERO, work, lower[1], upper[1])
         _bound_sizes(halves, upper, most, least)
         for mask in range(size):
             some = halves.size[mask]
@@ -195,14 +196,17 @@ def _count_clear(lower: Any, upper: Any, mask: int, first: Any, width: Any, bars
 
 
 @jit
-def _count_near(halves: Halves, lower: Any, upper: Any, mask: int, bars: Any, above: Any, equal: Any) -> None:
+def _count_near(
+    lower: Any, upper: Any, mask: int, first: Any, width: Any, bars: Any, start: Any, above: Any, equal: Any
+) -> None:
     """Correct a segment's counts for a trial near a bar, by the division: v itself is compared."""
-    size = halves.size[mask]
-    for j in range(halves.count[size]):
-        k, i = halves.start[mask] + j, halves.begin[size] + j
-        total, squares = lower[0, mask] + upper[0, i], lower[1, mask] + upper[1, i]
-        v = score(total, squares)
-        above[k] += int(v > bars[1, k]) - int(total * abs(total) > bars[2, k] * squares)
+    low_s, low_q = lower[0, mask], lower[1, mask]
+    for j in range(width):
+        i, k = first + j, start + j
+        total, squares = low_s + upper[0, i], low_q + upper[1, i]
+        square = total * abs(total)
+        v = square / squares
+        above[k] += int(v > bars[1, k]) - int(square > bars[2, k] * squares)
         equal[k] += int(v == bars[1, k])
 
 
@@ -228,8 +232,8 @@ def count_ranks(halves: Halves, sums: Any, squares: Any, counted: Any, bars: Any
         for lane in range(4):
             if group + lane < len(counted):
                 n = counted[group + lane]
-                _fill_tables(halves, sums[n], work, lower[lane, 0], upper[lane, 0])
-                _fill_tables(halves, squares[n], work, lower[lane, 1], upper[lane, 1])
+                _fill_tables(halves, sums[n], -np.inf, work, lower[lane, 0], upper[lane, 0])
+                _fill_tables(halves, squares[n], _NEARLY_ZERO, work, lower[lane, 1], upper[lane, 1])
             else:  # nobody: below every bar
                 lower[lane, 0], lower[lane, 1] = _LEAST, 0.0
                 upper[lane] = 0.0
@@ -239,4 +243,4 @@ def count_ranks(halves: Halves, sums: Any, squares: Any, counted: Any, bars: Any
             width = np.uint64(halves.start[mask + 1] - halves.start[mask])
             if _count_clear(lower, upper, mask, first, width, bars, start, above):
                 for lane in range(min(4, len(counted) - group)):
-                    _count_near(halves, lower[lane], upper[lane], mask, bars, above, equal)
+                    _count_near(lower[lane], upper[lane], mask, first, width, bars, start, above, equal)
