@@ -36,7 +36,7 @@ _GRID_PACE, _LIST_PACE = 320e6, 3e6  # sessions of backtests that a core compute
 _CHUNKS_A_SLOT = 4  # at least, of a run: the last to finish keeps the others waiting
 _MOST_INPUTS = 8  # of a chunk: loading them takes longer than computing small grids
 _LEAST_SECONDS = 0.05  # of a chunk: less is not worth a task
-_MEMBER_SECONDS = 0.01  # of a chunk, at least, for each ticker of a pool: all of them are loaded for it
+_MEMBER_SECONDS = 0.001  # of a chunk, at least, for each ticker of a pool: all of them are loaded for it
 
 
 @dataclass(frozen=True)
