@@ -68,7 +68,8 @@ class Rules:
         Seconds since the open at which the day ends; what comes after it takes no part.
     select : condition or list of conditions, optional
         Which sessions are traded: ``(column, operator, value)``, all of which must hold. The column ``date`` leaves
-        other sessions out altogether; a column of ``sessions.features_of(duration)`` leaves them as flat days.
+        other sessions out altogether; a column of ``sessions.features_of(duration)`` leaves them as flat days (in a
+        pool: takes the ticker out of that day's mean).
         Operators: ``== != < <= > >=``, and ``in``, ``not in`` with a list of values.
     measure : "return" or "dollars"
         What Sharpe, Sortino, drawdown and everything statistical are computed from: each session's profit divided by
