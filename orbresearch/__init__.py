@@ -26,15 +26,16 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from orbresearch.analysis.backtests import Backtest, run_backtest
     from orbresearch.analysis.performance import run_grid
+    from orbresearch.analysis.sizing import Sizing, size
     from orbresearch.analysis.verdict import Verdict
     from orbresearch.analysis.walkforward import Walk
     from orbresearch.errors import OrbError
     from orbresearch.grid import ParameterGrid, ParameterList, frange, seed_grid
     from orbresearch.keep import Best
     from orbresearch.lab.archive import lifecycle_result_data, open_run, runs, select
-    from orbresearch.lab.display import display, trade_stats
+    from orbresearch.lab.display import backtest, display, trade_stats
     from orbresearch.lab.lab import Lab
-    from orbresearch.lab.results import results, results_pages
+    from orbresearch.lab.results import results, results_pages, save_results
     from orbresearch.lab.run import Run
     from orbresearch.lab.verdicts import verdict, verdicts, walk_forward
     from orbresearch.plan import make_plan
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from orbresearch.sessions.expiries import next_expiry
     from orbresearch.sessions.quality import quality_of
     from orbresearch.sessions.ranges import organize_opening_range_data
+    from orbresearch.sessions.ranking import rank
     from orbresearch.sources.at_the_money import at_the_money_volatility
     from orbresearch.sources.cached import cached, forget
     from orbresearch.sources.load import load_sessions
@@ -61,10 +63,12 @@ _HOMES = {
     "Rules": "rules",
     "Run": "lab.run",
     "Sessions": "sessions.dataset",
+    "Sizing": "analysis.sizing",
     "Verdict": "analysis.verdict",
     "Walk": "analysis.walkforward",
     "Warehouse": "sources.warehouse.warehouse",
     "at_the_money_volatility": "sources.at_the_money",
+    "backtest": "lab.display",
     "cached": "sources.cached",
     "compress_time_series": "sessions.dataset",
     "correlation": "sources.screening",
@@ -78,14 +82,17 @@ _HOMES = {
     "open_run": "lab.archive",
     "organize_opening_range_data": "sessions.ranges",
     "quality_of": "sessions.quality",
+    "rank": "sessions.ranking",
     "results": "lab.results",
     "results_pages": "lab.results",
     "run_backtest": "analysis.backtests",
     "run_grid": "analysis.performance",
     "runs": "lab.archive",
+    "save_results": "lab.results",
     "screen": "sources.screening",
     "seed_grid": "grid",
     "select": "lab.archive",
+    "size": "analysis.sizing",
     "synthetic_sessions": "sources.synthetic.sessions",
     "synthetic_warehouse": "sources.synthetic.warehouse",
     "trade_stats": "lab.display",
@@ -104,10 +111,12 @@ __all__ = [
     "Rules",
     "Run",
     "Sessions",
+    "Sizing",
     "Verdict",
     "Walk",
     "Warehouse",
     "at_the_money_volatility",
+    "backtest",
     "cached",
     "compress_time_series",
     "correlation",
@@ -121,14 +130,17 @@ __all__ = [
     "open_run",
     "organize_opening_range_data",
     "quality_of",
+    "rank",
     "results",
     "results_pages",
     "run_backtest",
     "run_grid",
     "runs",
+    "save_results",
     "screen",
     "seed_grid",
     "select",
+    "size",
     "synthetic_sessions",
     "synthetic_warehouse",
     "trade_stats",

@@ -20,6 +20,7 @@ from orbresearch.analysis.selection.overfitting import (
     own_columns,
     pick_best,
 )
+from orbresearch.analysis.selection.windows import equal_blocks
 from orbresearch.analysis.walkforward import Choices, Walk, Window, choose, merge_choices
 from orbresearch.grid import Points
 from orbresearch.plan import Chunk
@@ -67,9 +68,9 @@ class Question:
         """Return the block of each date, -1 of those in none: the first of them where they do not divide equally."""
         if self.validated is None:
             return None
-        size, rest = divmod(len(self.validated), BLOCKS)
-        place = np.searchsorted(self.validated, dates) - rest
-        return np.where(np.isin(dates, self.validated) & (place >= 0), place // size, -1)
+        found, known = np.full(len(dates), -1), np.isin(dates, self.validated)
+        found[known] = equal_blocks(len(self.validated), BLOCKS)  # the dates are those of one input: each has all
+        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from orbresearch.analysis.grids import compute_sums
 from orbresearch.analysis.performance import compute_columns
 from orbresearch.analysis.selection.central_moments import skew_kurtosis
 from orbresearch.analysis.selection.significance import probabilistic_sharpe, sharpe_interval
+from orbresearch.analysis.selection.windows import equal_blocks, month_blocks, walk_windows
 from orbresearch.errors import BadInput
 from orbresearch.grid import Points
 from orbresearch.plan import Chunk
@@ -82,21 +83,23 @@ class Walk:
         >>> [str(one.test[0]) for one in Walk(3, train=1).windows(np.arange("2024-01-01", "2024-01-10", dtype="M8[D]"))]
         ['2024-01-04', '2024-01-07']
         """
-        cuts = self._cuts(dates)
-        found = []
-        for start in range(self.train, len(cuts) - self.test, self.test):
-            begin = 0 if self.anchored else start - self.train
-            train, test = (cuts[begin], cuts[start]), (cuts[start], cuts[start + self.test])
-            found.append(Window(*((dates[a], dates[b - 1]) for a, b in (train, test))))
-        return tuple(found)
+        blocks = self._blocks(dates)
+        count = int(blocks.max(initial=-1)) + 1
+        if self.train + self.test > count:
+            return ()
+        chosen = walk_windows(count, self.train, self.test, anchored=self.anchored)
+        return tuple(Window(*(_span(dates, blocks, some) for some in one)) for one in chosen)
 
-    def _cuts(self, dates: Any) -> list[int]:
-        """Return where blocks begin, and the end of the last."""
+    def _blocks(self, dates: Any) -> Any:
         if self.blocks == "months":
-            months = dates.astype("M8[M]")
-            return [0, *(np.flatnonzero(months[1:] != months[:-1]) + 1).tolist(), len(dates)] if len(dates) else []
-        size = len(dates) // int(self.blocks)
-        return list(range(len(dates) % int(self.blocks), len(dates) + 1, size)) if size else []
+            return month_blocks(dates)
+        return equal_blocks(len(dates), int(self.blocks)) if len(dates) >= int(self.blocks) else np.zeros(0, np.int64)
+
+
+def _span(dates: Any, blocks: Any, some: list[int]) -> tuple[Any, Any]:
+    """Return the first and the last date of some blocks."""
+    inside = dates[(blocks >= some[0]) & (blocks <= some[-1])]
+    return inside[0], inside[-1]
 
 
 @dataclass(frozen=True, eq=False)
