@@ -61,7 +61,7 @@ def day_of(backtest: Backtest, date: Any) -> Day:
 
     item, label = backtest.item, read_date("date", date)
     row = item.days[_find(item, label)]
-    at, increment = int(row["session"]), item.series.increment_nanos / NANOS
+    at, nanos = int(row["session"]), item.series.increment_nanos
     opened = int(item.series.opens[at])
     ticks = slice(item.series.pointers[at], item.series.pointers[at + 1])
     times, price = (item.series.columns[name][ticks] for name in ("time", "price"))
@@ -75,9 +75,9 @@ def day_of(backtest: Backtest, date: Any) -> Day:
         opens,
         range_end,
         closes,
-        float(row["high"] * increment),
-        float(row["low"] * increment),
-        pd.Series(price * increment, index=index, name="price"),
+        int(row["high"]) * nanos / NANOS,
+        int(row["low"]) * nanos / NANOS,
+        pd.Series(price.astype(np.int64) * nanos / NANOS, index=index, name="price"),
         trades.assign(**own),
         float(backtest.daily.loc[pd.Timestamp(label)]),
     )

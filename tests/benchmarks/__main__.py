@@ -27,6 +27,7 @@ PARTS = {
     "imports": ("Imports and loading, in fresh processes", "processes.imports", True),
     "bootstrap": ("Bootstrap", "speed.bootstrap", True),
     "verdict": ("The verdict", "verdicts.judged", False),
+    "pictures": ("Pictures of a million backtests", "pictures.heatmaps", True),
     "whole": ("A run's whole way into the store, by the clock", "journey.whole", False),
     "beside": ("What a run takes beside its computing", "journey.beside", False),
     "priority": ("Priority work", "journey.priority", False),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,21 @@ import numpy as np
 from orbresearch.errors import BadInput
 
 MOST_VALUES = 200  # of an axis: a column with more of them is divided into as many stretches
+_LOOKED_AT = 1000  # rows: when they show more values already, the others need not be told apart
 HOWS = ("best", "mean", "median")
 
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """One column as an axis.
+    """One column as an axis: each value has its place, or, of too many numbers to be told apart, they lie on a scale.
 
     Parameters
     ----------
     name : str
-    values : array, shape (n,)
-        Its distinct values, sorted; NaN, or None, last.
-    codes : int32 array, shape (rows,)
-        Which of them each row has.
+    values : array
+        Its distinct values, sorted, NaN last; on a scale the value of each row, float64.
+    codes : int32 array, shape (rows,), or None
+        Which of the values each row has; None: a scale.
     """
 
     name: str
@@ -37,17 +39,15 @@ class Axis:
 
     @property
     def fine(self) -> bool:
-        """Whether the axis shows a scale instead of values: numbers, and too many to be told apart."""
-        return len(self.values) > MOST_VALUES and self.values.dtype.kind in "iuf"
+        """Whether it is a scale."""
+        return self.codes is None
 
     @property
     def positions(self) -> Any:
-        """Where each row lies along the axis, float64: its value on a scale, else its code."""
-        return (self.values.astype(np.float64) if self.fine else np.arange(len(self.values), dtype=np.float64))[
-            self.codes
-        ]
+        """Where each row lies along the axis: float64."""
+        return self.values if self.fine else self.codes.astype(np.float64)
 
-    @property
+    @cached_property
     def range(self) -> tuple[float, float]:
         """Both ends of the axis."""
         if not self.fine:
@@ -68,15 +68,14 @@ class Axis:
     @property
     def cells(self) -> Any:
         """Which cell each row lies in: integers, -1 for a value that has no place on a scale."""
-        if not self.fine:
-            return self.codes
-        return self.cell_at(self.values.astype(np.float64))[self.codes]
+        return self.cell_at(self.values) if self.fine else self.codes
 
     def cell_at(self, position: Any) -> Any:
         """Return the cell at positions, the nearest where they lie beyond an end; -1 for NaN."""
         low, high = self.range
-        at = np.floor((np.asarray(position, np.float64) - low) / (high - low) * self.size)
-        return np.where(np.isnan(at), -1, np.clip(at, 0, self.size - 1)).astype(np.int64)
+        share = np.nan_to_num((np.asarray(position, np.float64) - low) / (high - low), nan=-1.0)
+        at = np.clip(np.floor(share * self.size), 0, self.size - 1).astype(np.int64)
+        return np.where(np.isnan(position), -1, at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +138,9 @@ def find_cells(rows: Any, x: str, y: str, column: str, how: str = "best", least_
     frame = _frame(rows, (x, y, column))
     across, up = _axis(frame, x), _axis(frame, y)
     each = _values(frame, column, least_sessions)
+    for axis in (across, up):
+        if axis.fine and np.isnan(axis.values).any():  # no limit has no place on a scale
+            each = np.where(np.isnan(axis.values), np.nan, each)
     reduce = _fine if across.fine or up.fine else _plain
     return Cells(across, up, each, reduce(across, up, each, how))
 
@@ -183,12 +185,16 @@ def _axis(frame: Any, name: str) -> Axis:
 
     column = frame[name]
     numbers = column.dtype.kind in "iuf"
+    if numbers and column.head(_LOOKED_AT).nunique() > MOST_VALUES:
+        return Axis(name, column.to_numpy(np.float64), None)
     encoded = pa.array(column.to_numpy() if numbers else column.astype(str).to_numpy(object)).dictionary_encode()
     values = encoded.dictionary.to_numpy(zero_copy_only=False)
-    order = np.argsort(values)  # NaN comes last
-    ranks = np.empty(len(order), np.int32)
-    ranks[order] = np.arange(len(order), dtype=np.int32)
-    return Axis(name, values[order], ranks[encoded.indices.to_numpy()])
+    if numbers and len(values) > MOST_VALUES:
+        return Axis(name, column.to_numpy(np.float64), None)
+    codes, order = encoded.indices.to_numpy(), np.argsort(values)  # NaN comes last
+    if (np.diff(order) < 0).any():  # a grid's values come in their order
+        codes = np.argsort(order).astype(np.int32)[codes]
+    return Axis(name, values[order], codes)
 
 
 def _values(frame: Any, column: str, least_sessions: int) -> Any:

@@ -87,7 +87,8 @@ def draw_cells(cells: Cells, column: str, title: str, units: Mapping[str, str] |
     labels = {"xlabel": label(cells.x.name, units), "ylabel": label(cells.y.name, units)}
     ticks = {"xticks": _ticks(cells.x), "yticks": _ticks(cells.y), "xlim": cells.x.range, "ylim": cells.y.range}
     style = {**SHARED, "show_grid": False, "height": 480, "title": title}
-    style |= {"xrotation": 45 * (sum(map(len, _words(cells.x)[:: _step(cells.x)])) > 80 and not cells.x.fine)}
+    crowded = sum(len(word) for _, word in ticks["xticks"] or ()) > 80
+    style |= {"xrotation": 45 if crowded else 0}
     return (heat * mark_best(hv, cells)).opts(**style, **labels, **{k: v for k, v in ticks.items() if v is not None})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "
 GREY, PALE, BLACK = "#999999", "#dddddd", "#000000"
 PROFIT, PRICE, LOSS = BLUE, GREY, VERMILION
 HEAT = "viridis"  # no grey in it: PALE is free for cells without a value
+
+_NO_ICONS = {"apple_icon": "", "app_favicon": ""}  # else pages ask a server for Panel's
 
 SHARED: dict[str, Any] = {"responsive": True, "show_grid": True, "fontsize": {"title": "10pt"}}
 
@@ -41,20 +44,22 @@ class Picture:
 
     def save(self, path: str | Path) -> Path:
         """Write a self-contained HTML page; its folder is made. Returns the path."""
-        import hvplot
+        import panel
         from bokeh.resources import INLINE
 
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         part, shown = target.with_name(f".{target.name}.part.html"), self.plot if self.page is None else self.page
         try:
-            hvplot.save(shown, str(part), title=self.title.splitlines()[0], resources=INLINE)
+            named = {"title": self.title.splitlines()[0], "template_variables": _NO_ICONS}
+            panel.pane.HoloViews(shown, backend="bokeh").save(str(part), resources=INLINE, **named)
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
         return target
 
 
+@cache
 def load() -> Any:
     """Return holoviews, its bokeh back end loaded once. In Jupyter the JavaScript goes into the page: no network."""
     with warnings.catch_warnings():

@@ -87,7 +87,7 @@ def histogram(values: Any, ends: list[float]) -> tuple[Any, Any, int]:
     found = given[np.isfinite(given)]
     if len(found) == 0:
         raise BadInput("values", f"none of {len(given):,} is a number", "give the Sharpe ratios of backtests")
-    counts, edges = np.histogram(found, BINS, (min(found.min(), *ends), max(found.max(), *ends)))
+    counts, edges = np.histogram(found, BINS, (min([found.min(), *ends]), max([found.max(), *ends])))
     return edges, counts.astype(np.float64), len(given) - len(found)
 
 
@@ -103,7 +103,7 @@ def _from_table(table: Any, ends: list[float]) -> tuple[Any, Any, int]:
         raise BadInput("values", "the table counts no Sharpe ratio", "give what run.histogram(parameter) returns")
     low, high = summed["low"].to_numpy() - _LEAST, summed["high"].to_numpy() + _LEAST
     reached = np.concatenate([[0], np.cumsum(summed["backtests"].to_numpy())]).astype(np.float64)
-    edges = np.linspace(min(low[0], *ends), max(high[-1], *ends), BINS + 1)
+    edges = np.linspace(min([low[0], *ends]), max([high[-1], *ends]), BINS + 1)
     known = np.stack([low, high], axis=1).ravel()
     return edges, np.diff(np.interp(edges, known, np.stack([reached[:-1], reached[1:]], axis=1).ravel())), 0
 
