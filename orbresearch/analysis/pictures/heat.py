@@ -13,6 +13,7 @@ from orbresearch.analysis.pictures.words import label, words
 from orbresearch.schema import MIN_SESSIONS
 
 MOST_TICKS = 20
+MOST_LETTERS = 80  # of the names along the x axis: more are turned
 
 
 def heatmap(
@@ -84,12 +85,12 @@ def draw_cells(cells: Cells, column: str, title: str, units: Mapping[str, str] |
     heat = _image(hv, cells, column) if cells.x.fine or cells.y.fine else _rectangles(hv, cells, column)
     bar = {"colorbar": True, "clabel": label(column, units), "colorbar_opts": {"width": 14}}
     heat = heat.opts(cmap=HEAT, **bar, clipping_colors={"NaN": PALE}, bgcolor=PALE)
-    labels = {"xlabel": label(cells.x.name, units), "ylabel": label(cells.y.name, units)}
-    ticks = {"xticks": _ticks(cells.x), "yticks": _ticks(cells.y), "xlim": cells.x.range, "ylim": cells.y.range}
-    style = {**SHARED, "show_grid": False, "height": 480, "title": title}
-    crowded = sum(len(word) for _, word in ticks["xticks"] or ()) > 80
-    style |= {"xrotation": 45 if crowded else 0}
-    return (heat * mark_best(hv, cells)).opts(**style, **labels, **{k: v for k, v in ticks.items() if v is not None})
+    across, up = _ticks(cells.x), _ticks(cells.y)
+    named = {name: ticks for name, ticks in (("xticks", across), ("yticks", up)) if ticks}
+    labels = {"xlabel": label(cells.x.name, units), "ylabel": label(cells.y.name, units), "title": title}
+    crowded = sum(len(word) for _, word in across) > MOST_LETTERS
+    style = {**SHARED, "show_grid": False, "height": 480, "xlim": cells.x.range, "ylim": cells.y.range}
+    return (heat * mark_best(hv, cells)).opts(**style, **labels, **named, xrotation=45 if crowded else 0)
 
 
 def mark_best(hv: Any, cells: Cells) -> Any:
@@ -123,15 +124,10 @@ def _image(hv: Any, cells: Cells, column: str) -> Any:
     return hv.Image(cells.values[::-1], ["x", "y"], "value", bounds=bounds).opts(tools=tools)
 
 
-def _ticks(axis: Axis) -> list[tuple[float, str]] | None:
-    """Return which cells of an axis are named, at most MOST_TICKS; None for a scale."""
-    if axis.fine:
-        return None
-    return list(zip(axis.centres.tolist(), _words(axis), strict=True))[:: _step(axis)]
-
-
-def _step(axis: Axis) -> int:
-    return -(-axis.size // MOST_TICKS)
+def _ticks(axis: Axis) -> list[tuple[float, str]]:
+    """Return which cells of an axis are named, at most MOST_TICKS; none of a scale."""
+    step = -(-axis.size // MOST_TICKS)
+    return [] if axis.fine else list(zip(axis.centres.tolist(), _words(axis), strict=True))[::step]
 
 
 def _words(axis: Axis) -> list[str]:

@@ -75,7 +75,7 @@ def explore(
     heat = draw_cells(cells, column, title, units_of(best.rules)).opts(height=420)
     cell = hv.streams.Tap(source=next(iter(heat.values())), x=None, y=None)
     profit = hv.DynamicMap(show_equity, streams=[cell])
-    session = hv.streams.Tap(source=profit, x=None, y=None).rename(x="moment", y="profit")
+    session = hv.streams.Tap(source=profit, x=None, y=None, rename={"x": "moment", "y": "profit"})
     clicked = hv.DynamicMap(show_day, streams=[cell, session])
     still = (heat.clone() + show_equity(None, None) + show_day(None, None, None, None)).cols(1)
     return Picture((heat + profit + clicked).cols(1), title, still)

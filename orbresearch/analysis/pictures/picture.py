@@ -68,7 +68,6 @@ def load() -> Any:
 
         if not getattr(holoviews.extension, "_loaded", False):
             holoviews.extension("bokeh", inline=True, logo=False)
-        import hvplot  # noqa: F401
     return holoviews
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import holoviews as hv
 import numpy as np
 import pytest
+from bokeh.models import Plot
 
 import orbresearch as orb
 from orbresearch.analysis.pictures import explore
@@ -93,3 +94,23 @@ def test_the_saved_page_needs_no_kernel(picture):
 def test_rows_without_ids_are_refused(rows):
     with pytest.raises(BadInput, match="no column 'backtest_id'"):
         explore(rows.drop(columns="backtest_id"), lambda _: None)
+
+
+def figures(plot) -> dict[int, object]:
+    """Return bokeh's figures by their height, which differs."""
+    return {figure.height: figure for figure in plot.state.select({"type": Plot})}
+
+
+def test_the_browsers_figures_follow_the_clicks(picture):
+    plot = hv.renderer("bokeh").get_plot(picture.plot)
+    *_, cell, session = taps(picture)
+    callbacks = [found for part in plot.traverse(lambda part: getattr(part, "callbacks", [])) for found in part]
+    assert sorted(map(id, (s for found in callbacks for s in found.streams))) == sorted(map(id, (cell, session)))
+    _, profit, day = (figures(plot)[height] for height in (420, 380, 460))
+    cell.event(x=0.0, y=0.0)
+    assert "stop 0.2, limit 0.5" in profit.title.text
+    assert "stop 0.2, limit 0.5" in day.title.text
+    session.event(x=np.datetime64("2024-03-12T05:00"), y=1.0)
+    assert day.title.text.startswith("Tuesday 2024-03-12")
+    ends = [np.datetime64(end, "ms") for end in (day.x_range.start, day.x_range.end)]
+    assert [str(end)[:10] for end in ends] == ["2024-03-12"] * 2
