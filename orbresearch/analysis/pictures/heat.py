@@ -126,8 +126,13 @@ def _image(hv: Any, cells: Cells, column: str) -> Any:
 
 def _ticks(axis: Axis) -> list[tuple[float, str]]:
     """Return which cells of an axis are named, at most MOST_TICKS; none of a scale."""
-    step = -(-axis.size // MOST_TICKS)
-    return [] if axis.fine else list(zip(axis.centres.tolist(), _words(axis), strict=True))[::step]
+    if axis.fine:
+        return []
+    every = list(zip(axis.centres.tolist(), _words(axis), strict=True))
+    found = every[:: -(-axis.size // MOST_TICKS)]
+    if axis.values[-1] != axis.values[-1]:  # no limit is no number that one could guess from its neighbours
+        found[-1] = every[-1]
+    return found
 
 
 def _words(axis: Axis) -> list[str]:

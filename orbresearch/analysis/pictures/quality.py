@@ -120,8 +120,8 @@ def _counts(hv: Any, report: Any, title: str) -> Any:
     style = {"height": 220, "title": title, "xlabel": "", "xticks": _dates(report), "xlim": _ends(report)}
     style |= {
         "yformatter": "%d",
-        "legend_position": "bottom_left",
-        "ylim": (0, 1.1 * float(table["observations"].max())),
+        "legend_position": "top_left",
+        "ylim": (0, 1.4 * float(table["observations"].max())),
     }
     return hv.Overlay(parts).opts(**SHARED, **style)
 

@@ -73,6 +73,12 @@ def test_of_long_axes_some_values_are_named():
     assert 10 <= len(figure.xaxis[0].ticker.ticks) <= MOST_TICKS
 
 
+def test_no_limit_is_always_named():
+    frame = pd.DataFrame({"a": 1, "limit_distance": [*np.arange(49.0), np.nan], "v": 1.0})
+    figure = hv.renderer("bokeh").get_plot(heatmap(frame, "a", "limit_distance", "v").plot).state
+    assert figure.yaxis[0].major_label_overrides[49.0] == "no limit"
+
+
 def test_a_scale_is_drawn_the_right_way_up():
     values = np.linspace(0, 1, 300)
     x, y = (grid.ravel() for grid in np.meshgrid(values, values))
