@@ -1,13 +1,17 @@
 """Moments of a million backtests, without ever holding their returns together.
 
 By block of sessions: sums and sums of squares of r, from which walk-forward and cross-validation choose. By bootstrap
-draw: the largest statistic that luck alone would show, for White's Reality Check; chunks computed anywhere share their
-draws by a seed, and their maxima merge by ``np.maximum``.
+draw: the largest t-statistic that luck alone would show, for White's Reality Check; chunks computed anywhere share
+their draws by a seed, and their maxima merge by ``np.maximum``.
+
+Each draw is measured by its own standard deviation (Romano and Wolf), not by that of the whole sample. It costs twice
+as much and is needed: backtests with wide stops and near limits win often and lose much, and without it the check took
+the best of 768 for more than luck in 9 of 100 worlds without an edge rather than in 5 (``python -m tests.worlds``).
 
 References
 ----------
 H. White, A Reality Check for Data Snooping, Econometrica 68 (2000); D. Politis and J. Romano, The Stationary Bootstrap,
-JASA 89 (1994).
+JASA 89 (1994); J. Romano and M. Wolf, Stepwise Multiple Testing as Formalized Data Snooping, Econometrica 73 (2005).
 """
 
 from __future__ import annotations
@@ -38,8 +42,8 @@ class Moments:
     sums, squares : int64 array, shape (backtests, blocks)
         Sums of r and of r squared by block, in units of return (``pool.returns_in_one``).
     maxima : float64 array, shape (draws,)
-        By draw, the largest sqrt(T) * (mean of the drawn r - mean of r) / std(r, ddof=1) of the chunk's eligible
-        backtests; -inf where there is none.
+        By draw, the largest sqrt(T) * (mean of the drawn r - mean of r) / std(the drawn r, ddof=1) of the chunk's
+        eligible backtests; -inf where there is none.
     statistic : float64 array, shape (backtests,)
         sqrt(T) * mean(r) / std(r, ddof=1) of every eligible backtest, NaN of others.
     together : float64 array, shape (T,)
@@ -151,10 +155,21 @@ def _fold(daily: Any, found: Any, eligible: Any, weights: Any, maxima: Any, toge
 
     scales, days = np.empty(len(eligible)), len(daily)
     scale_returns(found["returns"][eligible], found["squares"][eligible], days, scales)
-    for start in range(0, len(eligible) if len(weights) else 0, _COLUMNS):
+    varies = eligible[~np.isnan(scales)]
+    own, times = _distinct(daily, varies)
+    for start in range(0, len(own) if len(weights) else 0, _COLUMNS):
         part = slice(start, start + _COLUMNS)
-        changes, totals = daily[:, eligible[part]].astype(np.float64), found["returns"][eligible[part]]
-        fold_maxima(weights @ changes, totals, scales[part], maxima)
-        unit = np.nan_to_num(scales[part]) * days / np.sqrt(max(days - 1, 1))  # 1 / std(r, ddof=0)
+        changes, totals = daily[:, own[part]].astype(np.float64), found["returns"][own[part]]
+        fold_maxima(weights @ changes, weights @ changes**2, totals, days, maxima)
+        unit = np.empty(len(totals))
+        scale_returns(totals, found["squares"][own[part]], days, unit)
+        unit *= times[part] * days / np.sqrt(days - 1)  # 1 / std(r, ddof=0) of each, as often as it comes
         together += changes @ unit - (totals / days) @ unit
     return found["returns"][eligible] * scales
+
+
+def _distinct(daily: Any, which: Any) -> tuple[Any, Any]:
+    """Return the first of the backtests with the same days, and how many they are: neighbours in a grid often agree."""
+    key = np.random.default_rng(0).integers(-(2**62), 2**62, len(daily))
+    _, first, times = np.unique((key @ daily.astype(np.int64))[which], return_index=True, return_counts=True)
+    return which[first], times

@@ -71,13 +71,6 @@ class Luck:
     of_group: Evidence | None
 
     @property
-    def statistic(self) -> float:
-        """The best's t-statistic as a normal deviate of the same rarity."""
-        if self.of_group is None:
-            return math.nan
-        return float(to_z(self.of_group.sharpe * math.sqrt(self.sessions), self.sessions))
-
-    @property
     def luckiest(self) -> Any:
         """By draw, the highest annual Sharpe ratio that luck alone would have shown; empty where there is no best."""
         return np.zeros(0) if self.of_group is None else self.of_group.maxima * math.sqrt(YEAR / self.sessions)
@@ -115,8 +108,7 @@ def judge(evidence: Iterable[tuple[Any, Evidence]]) -> Luck:
     if best is None or not trials:
         return Luck(0, math.nan, -1, 0, len(found), math.nan, None)
     sessions = len(best.together)
-    z = to_z(best.sharpe * math.sqrt(sessions), sessions)
-    p = min(1.0, p_value(float(z), best.maxima) * len(found))
+    p = min(1.0, p_value(best.sharpe * math.sqrt(sessions), best.maxima) * len(found))
     return Luck(trials, best.sharpe * math.sqrt(YEAR), best.index, sessions, len(found), p, best)
 
 
@@ -294,7 +286,7 @@ def _deflated(luck: Luck, shape: tuple[float, float]) -> list[tuple[str, Any, st
     assert found is not None
     count, own = luck.sessions, 1.0 / (luck.sessions - 1)
     effective = effective_trials(float(found.together @ found.together), count, found.trials)
-    implied = implied_trials(float(found.maxima.mean()))
+    implied = implied_trials(float(to_z(found.maxima, count).mean()))
     rows = [
         ("N", found.trials, "trials on the best's sessions"),
         ("N effective", effective, "by their average correlation"),

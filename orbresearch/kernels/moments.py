@@ -53,24 +53,32 @@ def scale_returns(returns: Any, squares: Any, sessions: int, scales: Any) -> Non
 
 
 @jit
-def fold_maxima(drawn: Any, returns: Any, scales: Any, maxima: Any) -> None:
-    """Raise each draw's maximum to the largest centred statistic of n backtests.
+def fold_maxima(sums: Any, squares: Any, totals: Any, sessions: int, maxima: Any) -> None:
+    """Raise each draw's maximum to the largest t-statistic of n backtests about their own means.
 
     Parameters
     ----------
-    drawn : float64 array, shape (draws, n)
-        Sums of the drawn returns.
-    returns : int64 array, shape (n,)
+    sums, squares : float64 array, shape (draws, n)
+        Sums of the drawn returns, and of their squares.
+    totals : int64 array, shape (n,)
         Sums of the returns themselves.
-    scales : float64 array, shape (n,)
-        As :func:`scale_returns` makes them; NaN takes no part.
+    sessions : int
+        T.
     maxima : float64 array, shape (draws,)
         Changed in place.
     """
     for b in range(len(maxima)):
-        most = maxima[b]
-        for i in range(len(returns)):
-            statistic = (drawn[b, i] - returns[i]) * scales[i]
-            if statistic > most:
-                most = statistic
-        maxima[b] = most
+        drawn, square, most = sums[b], squares[b], maxima[b]
+        # whether any is larger, squared, without a root or a quotient; a little more than those that are
+        bar, hit = most * abs(most) / (sessions - 1), False
+        bar -= abs(bar) * 1e-9
+        for i in range(len(totals)):
+            away = drawn[i] - totals[i]
+            hit |= away * abs(away) > bar * (sessions * square[i] - drawn[i] * drawn[i])
+        if hit:
+            for i in range(len(totals)):
+                spread = sessions * square[i] - drawn[i] * drawn[i]
+                if spread > 0.0:
+                    statistic = (drawn[i] - totals[i]) * math.sqrt((sessions - 1) / spread)
+                    most = max(most, statistic)
+            maxima[b] = most

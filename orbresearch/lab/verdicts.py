@@ -16,7 +16,7 @@ from orbresearch.analysis.evidence import BLOCKS, Evidence, Question, count_once
 from orbresearch.analysis.performance import compute_rows, run_grid
 from orbresearch.analysis.selection.central_moments import skew_kurtosis
 from orbresearch.analysis.selection.overfitting import Overfitting, find_overfitting, merge_picks, merge_ranks
-from orbresearch.analysis.selection.significance import false_discoveries, p_value, to_z
+from orbresearch.analysis.selection.significance import false_discoveries, p_value
 from orbresearch.analysis.verdict import (
     LEVEL,
     Family,
@@ -309,8 +309,7 @@ def _family(case: _Case, luck: Luck, question: Question) -> Family:
         found, groups = _of_kin(case, other, own.dates, replace(question, windows=()))
         maxima += found
         joint, further = joint + bool(found), further + groups
-    z = to_z(luck.of_group.sharpe * math.sqrt(luck.sessions), luck.sessions)
-    p = p_value(float(z), reduce(np.maximum, maxima))
+    p = p_value(luck.of_group.sharpe * math.sqrt(luck.sessions), reduce(np.maximum, maxima))
     return Family(runs, joint, further, min(1.0, p * (further + 1)))
 
 

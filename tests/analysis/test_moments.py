@@ -49,9 +49,10 @@ def test_moments_are_those_of_each_backtests_days(rules):
     for block in range(found.sums.shape[1]):
         assert found.sums[:, block].tolist() == days[:, blocks == block].sum(axis=1).tolist()
         assert found.squares[:, block].tolist() == (days[:, blocks == block] ** 2).sum(axis=1).tolist()
-    spread = np.sqrt(count) * days.std(axis=1, ddof=1)
-    drawn = (draws @ days.T - days.sum(axis=1)) / spread
-    np.testing.assert_allclose(found.maxima, drawn.max(axis=1), rtol=1e-12)
+    drawn = [days[:, np.repeat(np.arange(count), one)] for one in draws]  # every draw's sessions, one by one
+    away = [one.mean(axis=1) - days.mean(axis=1) for one in drawn]
+    t = [a * np.sqrt(count) / one.std(axis=1, ddof=1) for a, one in zip(away, drawn, strict=True)]
+    np.testing.assert_allclose(found.maxima, np.max(t, axis=1), rtol=1e-9)
     rows = run_grid(SESSIONS, GRID, 300, rules)
     np.testing.assert_allclose(found.statistic, rows["sharpe_ratio"] / np.sqrt(252) * np.sqrt(count), rtol=1e-12)
 
