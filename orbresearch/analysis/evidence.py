@@ -145,9 +145,9 @@ def examine(item: Item, points: Points, rules: Rules, chunk: Chunk, question: Qu
 
 
 def _validate(found: Moments, chunk: Chunk) -> tuple[Picks, dict[int, Any]]:
-    eligible = ~np.isnan(found.statistic)
-    marks = np.where(eligible, hash_columns(found.sums, found.squares), np.uint64(0))
-    return pick_best(found.sums, found.squares, chunk.first, eligible), {chunk.first: marks}
+    eligible, marks = ~np.isnan(found.statistic), hash_columns(found.sums, found.squares)
+    picks = pick_best(found.sums, found.squares, chunk.first, own_columns(marks, eligible))
+    return picks, {chunk.first: np.where(eligible, marks, np.uint64(0))}
 
 
 def rank_picks(

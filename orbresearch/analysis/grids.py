@@ -160,9 +160,12 @@ def _compute_product(
             found = stop_at[rows] - s, count_at, cooloff_at[columns] - c, limit_at
             daily = _compute_block(item, rules, block, found, sums, rows, columns, visit is not None)
             if visit:
-                cell = np.arange(daily.shape[1]).reshape(block.shape).transpose(0, 2, 1, 3)[np.ix_(*found)]
+                cell = np.arange(daily.shape[1]).reshape(block.shape).transpose(0, 2, 1, 3)[np.ix_(*found)].ravel()
                 part = np.ix_(rows, np.arange(len(count_at)), columns)
-                visit(places[part].ravel(), daily[:, cell.ravel()], sums[part].ravel())
+                at = np.argsort(cell)
+                if len(cell) != daily.shape[1]:  # values that come twice
+                    daily = daily[:, cell[at]]
+                visit(places[part].ravel()[at], daily, sums[part].ravel()[at])
 
 
 def _unique(values: list[float | None]) -> tuple[list[float | None], Any]:

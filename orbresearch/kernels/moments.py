@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from orbresearch.kernels._jit import jit
 from orbresearch.kernels._wide import scaled_variance
 
@@ -24,14 +26,21 @@ def add_blocks(daily: Any, blocks: Any, rows: Any, sums: Any, squares: Any) -> N
     sums, squares : int64 array, shape (backtests, blocks)
         Changed in place: sums of r and of r squared, in units of return.
     """
+    total, square = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)  # of the present block
     for d in range(len(blocks)):
-        block = blocks[d]
+        block, day = blocks[d], daily[d]
         if block < 0:
             continue
         for i in range(len(rows)):
-            change = int(daily[d, i])
-            sums[rows[i], block] += change
-            squares[rows[i], block] += change * change
+            change = np.int64(day[i])
+            total[i] += change
+            square[i] += change * change
+        if d + 1 == len(blocks) or blocks[d + 1] != block:
+            for i in range(len(rows)):
+                sums[rows[i], block] += total[i]
+                squares[rows[i], block] += square[i]
+            total[:] = 0
+            square[:] = 0
 
 
 @jit
@@ -53,15 +62,15 @@ def scale_returns(returns: Any, squares: Any, sessions: int, scales: Any) -> Non
 
 
 @jit
-def fold_maxima(sums: Any, squares: Any, totals: Any, sessions: int, maxima: Any) -> None:
+def fold_maxima(sums: Any, squares: Any, totals: Any, factors: Any, sessions: int, maxima: Any) -> None:
     """Raise each draw's maximum to the largest t-statistic of n backtests about their own means.
 
     Parameters
     ----------
-    sums, squares : float64 array, shape (draws, n)
-        Sums of the drawn returns, and of their squares.
-    totals : int64 array, shape (n,)
-        Sums of the returns themselves.
+    sums, squares : float32 array, shape (draws, n)
+        Sums of the drawn returns, and of their squares divided by ``factors``.
+    totals, factors : float64 array, shape (n,)
+        Sums of the returns themselves; what one of ``squares`` is.
     sessions : int
         T.
     maxima : float64 array, shape (draws,)
@@ -73,12 +82,14 @@ def fold_maxima(sums: Any, squares: Any, totals: Any, sessions: int, maxima: Any
         bar, hit = most * abs(most) / (sessions - 1), False
         bar -= abs(bar) * 1e-9
         for i in range(len(totals)):
-            away = drawn[i] - totals[i]
-            hit |= away * abs(away) > bar * (sessions * square[i] - drawn[i] * drawn[i])
+            total = np.float64(drawn[i])
+            away = total - totals[i]
+            hit |= away * abs(away) > bar * (sessions * factors[i] * square[i] - total * total)
         if hit:
             for i in range(len(totals)):
-                spread = sessions * square[i] - drawn[i] * drawn[i]
+                total = np.float64(drawn[i])
+                spread = sessions * factors[i] * square[i] - total * total
                 if spread > 0.0:
-                    statistic = (drawn[i] - totals[i]) * math.sqrt((sessions - 1) / spread)
+                    statistic = (total - totals[i]) * math.sqrt((sessions - 1) / spread)
                     most = max(most, statistic)
             maxima[b] = most
