@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from orbresearch.analysis import pictures
     from orbresearch.analysis.backtests import Backtest, run_backtest
     from orbresearch.analysis.performance import run_grid
     from orbresearch.analysis.sizing import Sizing, size
     from orbresearch.analysis.verdict import Verdict
     from orbresearch.analysis.walkforward import Walk
     from orbresearch.errors import OrbError
-    from orbresearch.grid import ParameterGrid, ParameterList, frange, seed_grid
+    from orbresearch.grid import ParameterGrid, ParameterList, frange, read_grid, seed_grid
     from orbresearch.keep import Best
     from orbresearch.lab.archive import lifecycle_result_data, open_run, runs, select
     from orbresearch.lab.display import backtest, display, trade_stats
@@ -81,8 +82,10 @@ _HOMES = {
     "next_expiry": "sessions.expiries",
     "open_run": "lab.archive",
     "organize_opening_range_data": "sessions.ranges",
+    "pictures": "analysis.pictures",
     "quality_of": "sessions.quality",
     "rank": "sessions.ranking",
+    "read_grid": "grid",
     "results": "lab.results",
     "results_pages": "lab.results",
     "run_backtest": "analysis.backtests",
@@ -129,8 +132,10 @@ __all__ = [
     "next_expiry",
     "open_run",
     "organize_opening_range_data",
+    "pictures",
     "quality_of",
     "rank",
+    "read_grid",
     "results",
     "results_pages",
     "run_backtest",
@@ -153,7 +158,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'orbresearch' has no attribute {name!r}")
-    found = getattr(import_module(f"orbresearch.{_HOMES[name]}"), name)
+    home = import_module(f"orbresearch.{_HOMES[name]}")
+    found = home if name == "pictures" else getattr(home, name)  # the one name that is a module
     globals()[name] = found
     return found
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from orbresearch.rules import MOST_DOLLARS, to_nanos
 from orbresearch.schema import PARAMETERS
 
 _INTEGERS = ("stop_count_limit", "stop_cooloff_period")
+_RANGE = ("start", "stop", "step")
 
 
 def frange(start: float, stop: float, step: float) -> tuple[float, ...]:
@@ -188,6 +191,70 @@ def read_points(document: dict[str, Any]) -> Points:
 
         return ParameterList(pd.DataFrame(document["list"], dtype=object))
     return ParameterGrid(**document)
+
+
+def read_grid(path: str | os.PathLike[str]) -> ParameterGrid:
+    """Return the grid that a YAML file describes: each parameter by name.
+
+    A parameter is a value, a list of values, or ``{start: , stop: , step: }``, half-open and exact as :func:`frange`;
+    in a list of limits ``null`` is no limit::
+
+        stop_distance: {start: .1, stop: 2, step: .1}
+        stop_count_limit: [1, 2, 3]
+        stop_cooloff_period: 60
+        limit_distance: [1, 2.5, null]
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    BadInput
+        No such file, no YAML, a parameter that is missing, unknown or there twice, a value that is none: by its name.
+    """
+    where, found = f"grid {Path(path).name}", _read_yaml(Path(path).expanduser())
+    if not isinstance(found, dict):
+        raise BadInput(where, "it names no parameters", f"give {', '.join(PARAMETERS)}, each with its values")
+    unknown = [str(name) for name in found if name not in PARAMETERS]
+    missing = [name for name in PARAMETERS if name not in found]
+    if unknown or missing:
+        wrong = f"{', '.join(unknown)} is no parameter" if unknown else f"no {', '.join(missing)}"
+        raise BadInput(where, wrong, f"give each of {', '.join(PARAMETERS)}")
+    try:
+        return ParameterGrid(**{name: _given(name, value) for name, value in found.items()})
+    except BadInput as error:
+        raise BadInput(f"{where}, {error.what}", error.wrong, error.fix) from None
+
+
+def _read_yaml(path: Path) -> Any:
+    """Return what a YAML file says; refuse a key that stands there twice, of which YAML would drop one."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        marked, found = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        wrong = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise BadInput(f"grid {path.name}", wrong, "give a YAML file with a line for each parameter") from None
+    keys = [key.value for key, _ in marked.value] if isinstance(marked, yaml.MappingNode) else []
+    twice = [str(key) for at, key in enumerate(keys) if key in keys[:at]]
+    if twice:
+        raise BadInput(f"grid {path.name}", f"{twice[0]} stands there twice", "give all of its values once, in a list")
+    return found
+
+
+def _given(name: str, value: Any) -> Any:
+    """Return a parameter's values as a file gives them: a mapping is a range."""
+    if not isinstance(value, dict):
+        return value
+    if {*value} != {*_RANGE}:
+        wrong = f"{{{', '.join(map(str, value))}}} is no range"
+        raise BadInput(name, wrong, "give {start: , stop: , step: }, or a list of values")
+    try:
+        return frange(*(value[key] for key in _RANGE))
+    except BadInput as error:
+        raise BadInput(name, error.wrong, error.fix) from None
 
 
 def seed_grid() -> ParameterGrid:

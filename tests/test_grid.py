@@ -4,16 +4,18 @@ import itertools
 import json
 import pickle
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orbresearch import ParameterGrid, ParameterList, frange, run_grid, seed_grid, synthetic_sessions
 from orbresearch.errors import BadInput
-from orbresearch.grid import read_points
+from orbresearch.grid import read_grid, read_points
 
 GOOD = {"stop_distance": 0.5, "stop_count_limit": 3, "stop_cooloff_period": 60, "limit_distance": 2}
 DISTANCES, COUNTS = ("stop_distance", "limit_distance"), ("stop_count_limit", "stop_cooloff_period")
@@ -358,3 +360,85 @@ def test_a_bad_value_of_a_list_is_refused_by_name_and_value(name, bad):
         ParameterList(frame)
     assert refused.value.what == name
     assert repr(bad) in refused.value.wrong or "nan" in refused.value.wrong  # pandas makes None and NaN one
+
+
+# --- grids in files
+
+
+REST = "stop_count_limit: [1, 3]\nstop_cooloff_period: 60\nlimit_distance: [1, 2.5, null]\n"
+
+
+def grid_file(tmp_path, text):
+    path = tmp_path / "grid.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("0.5", 0.5),
+        ("[.1, 0.25, 3]", [0.1, 0.25, 3]),
+        ("{start: .1, stop: .4, step: .1}", [0.1, 0.2, 0.3]),
+        ("\n  start: 1\n  stop: 3\n  step: 1", [1, 2]),
+        ("\n  - .1  # a remark\n  - 2", [0.1, 2]),
+    ],
+)
+def test_a_file_says_a_grid_as_python_does(tmp_path, written, meant):
+    found = read_grid(grid_file(tmp_path, f"stop_distance: {written}\n{REST}"))
+    assert found == ParameterGrid(meant, [1, 3], 60, [1, 2.5, None])
+    assert read_grid(str(tmp_path / "grid.yaml")) == found
+
+
+def lists(least, most, integers=False):
+    numbers = st.integers(least, most) if integers else st.floats(least, most).map(lambda value: round(value, 4))
+    return st.lists(numbers, min_size=1, max_size=4)
+
+
+@given(lists(0, 100), lists(1, 9, True), lists(0, 900, True), lists(1, 100), st.booleans())
+def test_what_a_grid_says_of_itself_is_a_file_of_it(tmp_path_factory, stops, counts, cooloffs, limits, unlimited):
+    grid = ParameterGrid(stops, counts, cooloffs, [*limits, *[None] * unlimited])
+    path = tmp_path_factory.mktemp("grids") / "grid.yaml"
+    path.write_text(yaml.safe_dump(grid.document()), encoding="utf-8")
+    assert read_grid(path) == grid
+
+
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        ("", r"grid grid\.yaml: it names no parameters; give stop_distance"),
+        ("- 1\n", "names no parameters"),
+        ("stop_distance: [1\n", r"expected ',' or '\]'.*give a YAML file"),
+        (f"stop: 1\n{REST}", "stop is no parameter; give each of stop_distance, stop_count_limit"),
+        (REST, "no stop_distance; give each of"),
+        (f"stop_distance: 1\nstop_distance: 2\n{REST}", "stop_distance stands there twice"),
+        (f"stop_distance: {{start: 1, stop: 2}}\n{REST}", r"stop_distance: \{start, stop\} is no range; give \{start:"),
+        (f"stop_distance: {{start: 1, stop: x, step: 1}}\n{REST}", r"stop_distance: \(1, x, 1\) is no range"),
+        (f"stop_distance: {{start: 2, stop: 1, step: 1}}\n{REST}", "stop_distance: an empty list"),
+        (f"stop_distance: []\n{REST}", "stop_distance: an empty list; give at least one"),
+        (f"stop_distance: wide\n{REST}", "stop_distance: 'wide' is no distance; give a number 0 or more"),
+        (f"stop_distance: [[1]]\n{REST}", r"stop_distance: \[1\] is no distance"),
+        (f"stop_distance: [null]\n{REST}", "stop_distance: None is no distance"),
+        (f"stop_distance: -1\n{REST}", "-1 is not 0 or more"),
+        (f"stop_distance: yes\n{REST}", "True is no distance"),
+        (f"stop_distance: 1\n{REST.replace('60', '1.5')}", "stop_cooloff_period: 1.5 is no whole number"),
+        (f"stop_distance: !!python/name:os.system\n{REST}", "could not determine a constructor"),
+    ],
+)
+def test_a_file_that_is_no_grid_is_refused_by_name(tmp_path, text, refusal):
+    with pytest.raises(BadInput, match=refusal):
+        read_grid(grid_file(tmp_path, text))
+
+
+def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"grid none\.yaml: No such file"):
+        read_grid(tmp_path / "none.yaml")
+    (tmp_path / "grid.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadInput, match=r"grid grid\.yaml: .*give a YAML file"):
+        read_grid(tmp_path / "grid.yaml")
+
+
+def test_the_example_among_the_notebooks_is_a_grid():
+    found = read_grid(Path(__file__).parents[1] / "notebooks" / "grid.yaml")
+    assert found.shape == (10, 2, 3, 8)
+    assert found.limit_distance[-1] is None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from orbresearch.plan import Chunk
 from orbresearch.pool import Item, returns_in_one
 from orbresearch.rules import Rules
 from orbresearch.schema import MIN_SESSIONS, RESULTS
+
+if TYPE_CHECKING:
+    from orbresearch.analysis.pictures import Picture
 
 ROOT_YEAR = np.sqrt(252)
 _NUMBERS = [field.name for field in RESULTS if str(field.type) in ("double", "int64", "int32")]
@@ -205,6 +208,12 @@ class WalkForward:
     def psr(self) -> float:
         """Probability that the true Sharpe ratio out of sample is above zero: the probabilistic Sharpe ratio."""
         return float(probabilistic_sharpe(*self._sample))
+
+    def plot(self) -> Picture:
+        """Return the equity out of sample with its windows and their choices: see ``pictures.forward``."""
+        from orbresearch.analysis.pictures.forward import forward
+
+        return forward(self)
 
     @property
     def _sample(self) -> tuple[float, int, float, float]:

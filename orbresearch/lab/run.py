@@ -18,6 +18,7 @@ from orbresearch.lab.watching import show_live, watch
 from orbresearch.rules import Rules
 
 if TYPE_CHECKING:
+    from orbresearch.analysis.pictures import Picture
     from orbresearch.analysis.verdict import Verdict
     from orbresearch.lab.lab import Lab
     from orbresearch.store.connection import Store
@@ -280,6 +281,56 @@ class Run:
         from orbresearch.lab.verdicts import verdict
 
         return verdict(self, **options)
+
+    def heatmap(
+        self,
+        x: str = "stop_distance",
+        y: str = "limit_distance",
+        column: str = "sharpe_ratio",
+        how: str = "best",
+        *,
+        ticker: str | None = None,
+        range_duration: int | None = None,
+        min_sessions: int | None = None,
+    ) -> Picture:
+        """Return how a column differs along two others, over all values of the rest: see ``orb.pictures.heatmap``.
+
+        Of a run that keeps only its best it shows all backtests nevertheless, from their summary: ``sharpe_ratio`` or
+        ``backtest_return``, best or mean, by two parameters.
+
+        Parameters
+        ----------
+        x, y, column, how
+            Columns, and what a cell shows of its backtests: best, mean or median.
+        ticker, range_duration
+            Which; needed where the run has several and neither axis is it.
+        min_sessions : int, optional
+            Default: 30 traded sessions; 0: all backtests.
+        """
+        from orbresearch.lab.drawing import draw_heatmap
+
+        places = {"ticker": ticker, "range_duration": range_duration}
+        return draw_heatmap(self, x, y, column, how, places, min_sessions)
+
+    def explore(
+        self,
+        x: str = "stop_distance",
+        y: str = "limit_distance",
+        column: str = "sharpe_ratio",
+        how: str = "best",
+        *,
+        ticker: str | None = None,
+        range_duration: int | None = None,
+        min_sessions: int | None = None,
+    ) -> Picture:
+        """Return the heat map, a backtest's profit and a day: a click on a cell shows its best, a click there a day.
+
+        The parameters are those of :meth:`heatmap`. Clicks need a running kernel.
+        """
+        from orbresearch.lab.drawing import draw_explorer
+
+        places = {"ticker": ticker, "range_duration": range_duration}
+        return draw_explorer(self, x, y, column, how, places, min_sessions)
 
     def _require_kept(self) -> Keep:
         """Return what the run keeps; refuse to speak for one that keeps something else by now."""

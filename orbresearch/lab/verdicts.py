@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +39,7 @@ from orbresearch.analysis.walkforward import (
 )
 from orbresearch.errors import BadInput, OrbError
 from orbresearch.grid import ParameterGrid
+from orbresearch.lab.drawing import find_sharpes
 from orbresearch.lab.recompute import each_piece, replan
 from orbresearch.plan import Chunk, Plan, backtest_ids
 from orbresearch.pool import Pool
@@ -351,7 +352,8 @@ def _compose(
         lines += _under_other_path(case, luck.index, stats)
         shape = skew_kurtosis(_returns(case.plan, luck.index).to_numpy())
     details = tell_details(luck, family, stats, forward, pbo, shape)
-    return Verdict(title, tuple(lines), details, luck, family, best, forward, pbo)
+    known = case.plan.run_id, case.plan.tickers, partial(find_sharpes, case.run)
+    return Verdict(title, tuple(lines), details, luck, family, best, forward, pbo, *known)
 
 
 def _under_other_path(case: _Case, index: int, stats: Any) -> list[str]:
