@@ -141,9 +141,9 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-# What starts labs takes every core as it is; the rest shares them.
+# What starts labs mostly waits for them: a file of tests at a time on two processes.
 test-compiled: $(VENV)/.test
-	$(BIN)/python -m pytest -m 'not slow' $(BUSY)
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile $(BUSY)
 	$(BIN)/python -m pytest -m 'not slow' -n auto $(addprefix --ignore=,$(BUSY))
 
 # Under plain Python coverage and debuggers see inside kernels, and an index out of bounds is an error.

@@ -12,7 +12,7 @@ import orbresearch as orb
 from orbresearch.errors import BadInput
 from orbresearch.inputs import Input
 from orbresearch.lab import worker
-from orbresearch.lab.display import recompute, under_other_path
+from orbresearch.lab.display import backtest, under_other_path
 from orbresearch.lab.members import Members
 from orbresearch.plan import make_plan
 from tests.lab.conftest import GRID
@@ -70,7 +70,7 @@ def test_a_pooled_backtest_has_no_trades_to_show_and_says_so(lab, tickers, capfd
     run = lab.submit(tickers, GRID, 300, pool=True).wait()
     lab.lifecycle_result_data()
     row = run.results(limit=1)
-    for call in (recompute, orb.display, orb.trade_stats):
+    for call in (backtest, orb.display, orb.trade_stats):
         with pytest.raises(BadInput, match="means over 4 tickers, without trades and a price of their own"):
             call(row["backtest_id"][0])
     with pytest.raises(BadInput, match="means over 4 tickers"):
