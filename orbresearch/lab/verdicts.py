@@ -307,7 +307,7 @@ def _family(case: _Case, luck: Luck, question: Question) -> Family:
         if other is None or not {*other["tickers"]} & {*facts["tickers"]}:  # type: ignore[misc]
             continue
         runs += 1
-        found, groups = _of_kin(case, other, own.dates, replace(question, windows=()))
+        found, groups = _of_kin(case, other, own.dates, replace(question, windows=(), validated=None))
         maxima += found
         joint, further = joint + bool(found), further + groups
     p = p_value(luck.of_group.sharpe * math.sqrt(luck.sessions), reduce(np.maximum, maxima))
