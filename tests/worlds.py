@@ -18,7 +18,7 @@ import pytest
 
 import orbresearch as orb
 from orbresearch.analysis.evidence import Question, examine
-from orbresearch.analysis.verdict import LEVEL, judge
+from orbresearch.analysis.luck import LEVEL, judge
 from orbresearch.plan import Chunk, make_plan
 from orbresearch.sessions.calendar import Schedule
 from orbresearch.sessions.dataset import build_sessions

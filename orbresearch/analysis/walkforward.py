@@ -182,11 +182,14 @@ class WalkForward:
         was chosen), ``return`` and ``sharpe_ratio`` out of sample.
     by : str
         The column it was chosen by.
+    title : str
+        Tickers, dates and costs, for pictures.
     """
 
     returns: Any
     choices: Any
     by: str
+    title: str = ""
 
     @property
     def equity(self) -> Any:
@@ -235,7 +238,11 @@ def _sharpe(values: Any) -> float:
 
 
 def stitch(
-    windows: Iterable[Window], choices: Choices, followed: Mapping[int, tuple[dict[str, Any], Any]], by: str
+    windows: Iterable[Window],
+    choices: Choices,
+    followed: Mapping[int, tuple[dict[str, Any], Any]],
+    by: str,
+    title: str = "",
 ) -> WalkForward:
     """Return what came of following each window's choice.
 
@@ -246,7 +253,8 @@ def stitch(
     followed : mapping
         Index of a chosen backtest -> (facts of it for the table, its r_d by date as a Series). Key -1: the dates on
         which somebody could have traded, with zeros.
-    by : str
+    by, title : str
+        As of :class:`WalkForward`.
     """
     import pandas as pd
 
@@ -262,4 +270,4 @@ def stitch(
         rows.append({**{name: str(day) for name, day in spans.items()}, **facts, **known})
         parts.append(part)
     returns = pd.concat(parts) if parts else pd.Series(dtype=float, index=pd.DatetimeIndex([], name="session"))
-    return WalkForward(returns.rename("returns"), pd.DataFrame(rows), by)
+    return WalkForward(returns.rename("returns"), pd.DataFrame(rows), by, title)

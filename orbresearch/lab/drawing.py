@@ -11,7 +11,7 @@ from orbresearch.schema import MIN_SESSIONS
 
 if TYPE_CHECKING:
     from orbresearch.analysis.pictures import Picture
-    from orbresearch.lab.run import Run
+    from orbresearch.lab.stored import StoredRun
 
 _PLACES = ("ticker", "range_duration")
 _SUMMED = {"sharpe_ratio": "sharpe", "backtest_return": "return"}  # columns that a summary knows
@@ -20,7 +20,7 @@ _SHOWN = 10  # tickers named in a message
 
 
 def draw_heatmap(
-    run: Run, x: str, y: str, column: str, how: str, places: dict[str, Any], min_sessions: int | None
+    run: StoredRun, x: str, y: str, column: str, how: str, places: dict[str, Any], min_sessions: int | None
 ) -> Picture:
     """Return a run's heat map: see ``Run.heatmap``.
 
@@ -43,7 +43,7 @@ def draw_heatmap(
 
 
 def draw_explorer(
-    run: Run, x: str, y: str, column: str, how: str, places: dict[str, Any], min_sessions: int | None
+    run: StoredRun, x: str, y: str, column: str, how: str, places: dict[str, Any], min_sessions: int | None
 ) -> Picture:
     """Return a run's heat map, linked to a backtest and a day: see ``Run.explore``."""
     from orbresearch.analysis.pictures import explore
@@ -57,7 +57,7 @@ def draw_explorer(
     return explore(rows, backtest, x, y, column, how, min_sessions=least)
 
 
-def find_sharpes(run: Run) -> Any:
+def find_sharpes(run: StoredRun) -> Any:
     """Return the Sharpe ratios of a run's backtests that may be best; or, as ``run.histogram`` counts, of all."""
     if run.keep != "all":
         return run.histogram("stop_count_limit", together=True)
@@ -97,7 +97,7 @@ def choose_places(facts: dict[str, Any], given: dict[str, Any], axes: tuple[str,
     return found
 
 
-def title_of(run: Run, where: dict[str, Any]) -> str:
+def title_of(run: StoredRun, where: dict[str, Any]) -> str:
     """Return what a picture of some of a run's rows is headed with: ticker, duration, dates, costs, rules."""
     rest = run.conditions().removeprefix(", ".join(run.facts()["tickers"]) + ", ")
     words = [str(where["ticker"])] if "ticker" in where else []
@@ -111,7 +111,7 @@ def _columns(x: str, y: str, column: str) -> list[str]:
 
 
 def _draw_summary(
-    run: Run, asked: tuple[str, str, str, str], where: dict[str, Any], min_sessions: int | None, title: str
+    run: StoredRun, asked: tuple[str, str, str, str], where: dict[str, Any], min_sessions: int | None, title: str
 ) -> Picture:
     """Return the heat map of a run that keeps only its best: of all backtests, by what it counted of them."""
     from orbresearch.analysis.pictures.cells import find_cells

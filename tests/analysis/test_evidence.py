@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import orbresearch as orb
 from orbresearch.analysis.evidence import Question, examine, merge
+from orbresearch.analysis.luck import judge
 from orbresearch.analysis.selection.significance import p_value
-from orbresearch.analysis.verdict import judge
 from orbresearch.analysis.walkforward import daily_returns
 from orbresearch.plan import Chunk, make_plan
 

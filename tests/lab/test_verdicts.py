@@ -12,7 +12,7 @@ import pytest
 import orbresearch as orb
 import orbresearch.schema
 from orbresearch.analysis.evidence import Question, examine
-from orbresearch.analysis.verdict import judge
+from orbresearch.analysis.luck import judge
 from orbresearch.errors import BadInput
 from orbresearch.lab.recompute import each_piece, replan
 from orbresearch.lab.verdicts import count_found, luck_of

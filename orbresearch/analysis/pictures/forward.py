@@ -54,7 +54,8 @@ def forward_title(walk: WalkForward) -> str:
     told = f"Sharpe {walk.sharpe_ratio:.2f}, 95 % between {low:.2f} and {high:.2f}"
     own = f"Out of sample: {len(walk.choices)} choices by {walk.by}, {len(walk.returns)} sessions: {told}"
     promised = walk.choices["chosen_at"].mean()
-    return own if np.isnan(promised) else f"{own}\nmean {walk.by} when chosen: {promised:.2f}"
+    lines = [walk.title, own, "" if np.isnan(promised) else f"mean {walk.by} when chosen: {promised:.2f}"]
+    return "\n".join(line for line in lines if line)
 
 
 def draw_windows(hv: Any, walk: WalkForward, equity: Any) -> Any:

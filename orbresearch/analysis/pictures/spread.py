@@ -54,14 +54,9 @@ def distribution(values: Any, best: float, luck: Any = None, *, title: str = "")
     if drawn is not None:
         parts += _draw_luck(hv, drawn, float(counts.max()))
     parts.append(_line(hv, float(best), float(counts.max()), f"best backtest: {best:.2f}", VERMILION, "solid"))
-    style = {"xlabel": "sharpe_ratio, annual", "ylabel": "backtests", "legend_position": "top_left", "legend_cols": 2}
-    style |= {"legend_opts": {"spacing": 15}}
-    style |= {
-        "ylim": (0, 1.35 * float(counts.max())),
-        "height": 400,
-        "title": named,
-        "yformatter": "%d",
-    }  # the legend's
+    style = {"xlabel": "sharpe_ratio, annual", "ylabel": "backtests", "legend_position": "bottom", "legend_cols": 2}
+    style |= {"legend_opts": {"spacing": 15}, "ylim": (0, 1.05 * float(counts.max())), "height": 430}
+    style |= {"title": named, "yformatter": "%d"}
     return Picture(hv.Overlay(parts).opts(**SHARED, **style), named)
 
 
