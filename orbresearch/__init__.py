@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from orbresearch.keep import Best
     from orbresearch.lab.archive import lifecycle_result_data, open_run, runs, select
     from orbresearch.lab.display import backtest, display, trade_stats
+    from orbresearch.lab.batch import run_batch
     from orbresearch.lab.lab import Lab
     from orbresearch.lab.results import results, results_pages, save_results
     from orbresearch.lab.run import Run
@@ -89,6 +90,7 @@ _HOMES = {
     "results": "lab.results",
     "results_pages": "lab.results",
     "run_backtest": "analysis.backtests",
+    "run_batch": "lab.batch",
     "run_grid": "analysis.performance",
     "runs": "lab.archive",
     "save_results": "lab.results",
@@ -139,6 +141,7 @@ __all__ = [
     "results",
     "results_pages",
     "run_backtest",
+    "run_batch",
     "run_grid",
     "runs",
     "save_results",

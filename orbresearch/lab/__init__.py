@@ -17,7 +17,8 @@ archive   what the store knows without a lab: its runs, one of them, a query of 
 progress  what a person sees of a run while it goes on
 display   pictures of stored backtests
 drawing   pictures of whole runs
-batch     one notebook a ticker, and a page that ranks them
+batch     a notebook for each of many tickers
+outcomes  what those came to, and a page that ranks them
 preload   in every worker process of a local cluster: leaves Ctrl-C to whoever waits
 daemon    ``python -m orbresearch up`` and ``down``
 ========  ==========================================================================================

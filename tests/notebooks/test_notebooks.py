@@ -9,9 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+import orbresearch as orb
+from orbresearch.analysis.verdict import MIME
+from orbresearch.sources.synthetic.sessions import synthetic_prices, synthetic_schedule
 from tests.servers_redis import fresh_redis
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +42,8 @@ def test_a_notebook_is_thin_and_stripped(path):
 def papermill(name: str, folder: Path, home: Path, **parameters: object) -> str:
     """Execute a notebook as a batch would; return all text that it put out."""
     executed = folder / f"executed_{name}"
-    arguments = [text for key, value in parameters.items() for text in ("-p", key, str(value))]
+    given = {key: str(value) if isinstance(value, Path) else value for key, value in parameters.items()}
+    arguments = ["-y", json.dumps(given)] if given else []
     command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / name), str(executed), "--cwd", str(folder)]
     environ = {**os.environ, "ORB_HOME": str(home), "PYTHONWARNINGS": "default"}
     done = subprocess.run([*command, "-k", "python3", *arguments], env=environ, capture_output=True, text=True)
@@ -114,6 +119,78 @@ def test_a_run_is_monitored_on_real_prices(tmp_path, own_home, market_data):
     assert_monitored(papermill("03_run_and_monitor.ipynb", tmp_path, own_home, LARGEST=0.4, **given), tmp_path)
 
 
+def grid_file(folder: Path) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(
+        "stop_distance: {start: .25, stop: 1.5, step: .25}\nstop_count_limit: 2\n"
+        "stop_cooloff_period: [0, 60]\nlimit_distance: [1, 2, null]\n"
+    )
+    return path
+
+
+def told(book: Path) -> dict:
+    """Return the outcome that an executed notebook tells."""
+    [found] = [
+        one["data"][MIME] for cell in cells(book) for one in cell.get("outputs", []) if MIME in one.get("data", {})
+    ]
+    return found
+
+
+@pytest.mark.slow
+def test_results_are_judged_on_the_synthetic_market(tmp_path, own_home):
+    saved = tmp_path / "rows.parquet"
+    said = papermill(
+        "04_results_and_verdict.ipynb", tmp_path, own_home, SESSIONS=60, GRID_FILE=grid_file(tmp_path), SAVE_AS=saved
+    )
+    assert "30 backtests" in said
+    assert "Reality Check p = " in said
+    assert said.count("holoviews_exec") >= 7
+    outcome = told(tmp_path / "executed_04_results_and_verdict.ipynb")
+    assert outcome["tickers"] == ["SPY"]
+    assert outcome["sessions"] == 60
+    rows = pd.read_parquet(saved)
+    assert len(rows) == 30
+    assert outcome["sharpe_ratio"] == pytest.approx(rows["sharpe_ratio"].max())
+
+
+@pytest.mark.slow
+def test_results_are_judged_on_real_bars_of_which_only_the_best_are_kept(tmp_path, own_home, market_data):
+    said = papermill(
+        "04_results_and_verdict.ipynb",
+        tmp_path,
+        own_home,
+        SOURCE=market_data / "spy_1min_2024_2025.parquet",
+        READING={"bar": 60, "stamp": "start"},
+        DURATIONS=[300, 900],
+        GRID_FILE=grid_file(tmp_path),
+        KEEP=10,
+    )
+    assert "256 sessions 2024-03-26" in said
+    assert "with each bar's extremes in the other order" in said
+    assert "cells show the best 10 by sharpe_ratio only" in said
+    assert told(tmp_path / "executed_04_results_and_verdict.ipynb")["sessions"] == 256
+
+
+def prices_of(folder: Path, tickers: list[str]) -> Path:
+    """Write a file of one-second prices."""
+    schedule = synthetic_schedule(40, "2024-01-02")
+    made = [synthetic_prices(schedule, seed) for seed in range(len(tickers))]
+    parts = [
+        pd.DataFrame({"timestamp_utc": time, "ticker": name, "price": price})
+        for name, (time, price) in zip(tickers, made, strict=True)
+    ]
+    pd.concat(parts).to_parquet(folder / "prices.parquet")
+    return folder / "prices.parquet"
+
+
+@pytest.mark.slow
+def test_a_batch_ranks_its_tickers_and_one_that_fails_stops_no_other(tmp_path, own_home):
+    said = batch(tmp_path, own_home)
+    assert "NOPE: FAILED: BadInput: " in said
+    check_batch(tmp_path)
+    assert {*orb.runs()["tickers"]} == {"AAA", "BBB"}
+
+
 @pytest.mark.slow
 @pytest.mark.mysql
 def test_a_run_is_monitored_on_a_redis_and_a_mysql_of_ones_own(tmp_path, own_home, server, monkeypatch):
@@ -129,6 +206,61 @@ def test_a_run_is_monitored_on_a_redis_and_a_mysql_of_ones_own(tmp_path, own_hom
     assert server.run("SELECT COUNT(*) FROM results", database) == ((1260,),)
     assert not (own_home / "results.sqlite").exists()
     server.drop_database(database)
+
+
+@pytest.mark.slow
+@pytest.mark.mysql
+def test_a_batch_runs_on_a_lab_with_servers_of_its_own(tmp_path, own_home, mysql_settings, monkeypatch):
+    with fresh_redis() as redis:
+        for name, value in {**mysql_settings.to_environ(), **redis.settings.to_environ()}.items():
+            monkeypatch.setenv(name, value)
+        with orb.Lab(n_workers=1, quiet=True) as lab:
+            batch(tmp_path, own_home, ADDRESS=lab.cluster.scheduler_address)
+            check_batch(tmp_path)
+            assert not (own_home / "results.sqlite").exists()
+            said = papermill(
+                "04_results_and_verdict.ipynb",
+                tmp_path,
+                own_home,
+                SESSIONS=40,
+                GRID_FILE=grid_file(tmp_path),
+                ADDRESS=lab.cluster.scheduler_address,
+            )
+        assert "results in mysql" in said
+        assert {*orb.runs()["tickers"]} == {"AAA", "BBB", "SPY"}
+
+
+def batch(folder: Path, home: Path, **changes: object) -> str:
+    given = {
+        "TEMPLATE": ROOT / "notebooks" / "04_results_and_verdict.ipynb",
+        "TICKERS": ["AAA", "NOPE", "BBB"],
+        "FOLDER": folder / "verdicts",
+        "SOURCE": prices_of(folder, ["AAA", "BBB"]),
+        "GRID_FILE": grid_file(folder),
+        "RULES": {"commission": 0.001, "side": "long"},
+        "N_WORKERS": 1,
+    }
+    return papermill("batch.ipynb", folder, home, **given, **changes)
+
+
+def check_batch(folder: Path) -> None:
+    """Hold the page beside what each notebook tells."""
+    verdicts = folder / "verdicts"
+    page = (verdicts / "index.html").read_text()
+    outcomes = {name: told(verdicts / f"{name}.ipynb") for name in ("AAA", "BBB")}
+    ranked = sorted(outcomes, key=lambda name: outcomes[name]["p"])
+    places = [page.index(f">{name}</a>") for name in ("NOPE", *ranked)]
+    assert places == sorted(places)
+    assert "1 failed" in page
+    assert "BadInput: " in page
+    assert "&#x27;side&#x27;: &#x27;long&#x27;" in page
+    for name, outcome in outcomes.items():
+        assert outcome["tickers"] == [name]
+        assert outcome["run_id"] in page
+        assert f"{outcome['p']:.3f}" in page
+        assert "side long" in outcome["title"]
+    errors = [one for cell in cells(verdicts / "NOPE.ipynb") for one in cell.get("outputs", []) if "ename" in one]
+    assert [one["ename"] for one in errors] == ["BadInput"]
 
 
 LIVE = """
