@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from orbresearch.grid import ParameterGrid, ParameterList, frange, read_grid, seed_grid
     from orbresearch.keep import Best
     from orbresearch.lab.archive import lifecycle_result_data, open_run, runs, select
-    from orbresearch.lab.display import backtest, display, trade_stats
     from orbresearch.lab.batch import run_batch
+    from orbresearch.lab.display import backtest, display, trade_stats
     from orbresearch.lab.lab import Lab
     from orbresearch.lab.results import results, results_pages, save_results
     from orbresearch.lab.run import Run
