@@ -99,7 +99,8 @@ class Verdict:
     def distribution(self) -> Picture:
         """Return the Sharpe ratios of all backtests, the best marked, and where the best of luck alone would lie.
 
-        Of a run that keeps only its best rows: from the summary of all, those that traded too seldom among them.
+        Of a run that keeps only its best rows: from the summary of all, unresolved ones and those that traded too
+        seldom among them.
 
         Raises
         ------

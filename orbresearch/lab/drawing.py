@@ -128,7 +128,7 @@ def _draw_summary(
     for name, value in where.items():
         table = table[table[name] == value]
     cells = find_cells(table, x, y, f"{_SUMMED[column]}_{_HOWS[how]}", "best", 0)
-    counted = f"{table['backtests'].sum():,} backtests, those that traded seldom among them"
+    counted = f"{table['backtests'].sum():,} backtests, unresolved ones and those that traded seldom among them"
     star = heat_title(cells, column, how).splitlines()[-1]
     named = f"{title}\n{how} {column} by {x} and {y}, {counted}\n{star}"
     return Picture(draw_cells(cells, column, named, units_of(Rules(**run.facts()["rules"]))), named)

@@ -204,7 +204,7 @@ class StoredRun:
         """Return how a column differs along two others, over all values of the rest: see ``orb.pictures.heatmap``.
 
         Of a run that keeps only its best it shows all backtests nevertheless, from their summary: ``sharpe_ratio`` or
-        ``backtest_return``, best or mean, by two parameters.
+        ``backtest_return``, best or mean, by two parameters; unresolved ones and those that traded seldom included.
 
         Parameters
         ----------

@@ -72,7 +72,7 @@ def test_a_run_that_keeps_its_best_shows_all_of_them_the_same(lab_home: Path, la
         picture = kept.heatmap(column=column, how=how)
         expected = orb.pictures.heatmap(whole, "stop_distance", "limit_distance", column, how, min_sessions=0)
         pd.testing.assert_series_equal(drawn(picture), drawn(expected), rtol=1e-5, atol=1e-6)
-        assert "32 backtests, those that traded seldom among them" in picture.title
+        assert "32 backtests, unresolved ones and those that traded seldom among them" in picture.title
     with pytest.raises(BadInput, match="keeps the best 5 by sharpe_ratio and a summary"):
         kept.heatmap(how="median")
     with pytest.raises(BadInput, match="without min_sessions"):

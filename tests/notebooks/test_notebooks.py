@@ -144,6 +144,7 @@ def test_results_are_judged_on_the_synthetic_market(tmp_path, own_home):
     )
     assert "30 backtests" in said
     assert "Reality Check p = " in said
+    assert "leverage" in said
     assert said.count("holoviews_exec") >= 7
     outcome = told(tmp_path / "executed_04_results_and_verdict.ipynb")
     assert outcome["tickers"] == ["SPY"]
@@ -167,7 +168,9 @@ def test_results_are_judged_on_real_bars_of_which_only_the_best_are_kept(tmp_pat
     )
     assert "256 sessions 2024-03-26" in said
     assert "with each bar's extremes in the other order" in said
-    assert "cells show the best 10 by sharpe_ratio only" in said
+    assert (
+        "30 backtests, unresolved ones and those that traded seldom among them" in said
+    )  # of one duration, from the summary
     assert told(tmp_path / "executed_04_results_and_verdict.ipynb")["sessions"] == 256
 
 

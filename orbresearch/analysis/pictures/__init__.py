@@ -10,6 +10,7 @@ In the order of use::
     cost_curve       its profit against what a share and side costs
     heatmap          a run: two parameters for any column
     explore          heatmap -> equity -> day, by clicks
+    forward          what following each window's choice came to, out of sample
     distribution     the Sharpe ratios of all backtests, the best among them, and where luck's best would be
 
 All of them take data: backtests, DataFrames, arrays.
@@ -18,6 +19,7 @@ All of them take data: backtests, DataFrames, arrays.
 from orbresearch.analysis.pictures.bars import by_entry_time, by_weekday
 from orbresearch.analysis.pictures.curves import cost_curve, equity
 from orbresearch.analysis.pictures.days import day
+from orbresearch.analysis.pictures.forward import forward
 from orbresearch.analysis.pictures.heat import heatmap
 from orbresearch.analysis.pictures.linked import explore
 from orbresearch.analysis.pictures.picture import Picture
@@ -33,6 +35,7 @@ __all__ = [
     "distribution",
     "equity",
     "explore",
+    "forward",
     "heatmap",
     "quality",
 ]
