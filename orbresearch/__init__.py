@@ -5,13 +5,14 @@ How the data flow, folder by folder::
     sources    prices as found (a warehouse, files, DataFrames, a synthetic market), cached_data/
     sessions   the exchange calendar; observations, tick series, opening ranges, data quality
     grid rules plan   what to compute: parameters, rules, one run with its identity and its chunks
+    inputs days pool  what that is computed from: a ticker's days, or the means of many tickers'
     keep summary      what a run keeps of its backtests: every row, or the best and a summary of all
     kernels    the compiled backtests
     staging    Redis: inputs on their way to workers, results on their way to the store
     lab        Dask: the cluster, its feeder and reaper
     store      SQL: results, runs, the ledger
     sql        the drivers that warehouse and store share
-    analysis   one backtest with its trades, grids in this process, pictures
+    analysis   one backtest with its trades, grids in this process, luck and walk-forward, pictures
 
 Importing this package imports none of them: names load their module when they are first used.
 """
