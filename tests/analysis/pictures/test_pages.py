@@ -48,6 +48,7 @@ def read(page: Path, profile: Path) -> tuple[str, list[str]]:
     return done.stdout, re.findall(r'CONSOLE:\d+\] "(.*?)", source:', done.stderr, flags=re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_saved_page_renders_without_an_error(name, one, rows, sessions, tmp_path):
     rows = rows.copy()
