@@ -35,12 +35,22 @@ def cost_line(stats: Any, rules: Mapping[str, Any]) -> str:
     return f"costs: {assumed} $ per share and fill were assumed; before them the best breaks even at {bears}"
 
 
+def headline(luck: Luck, family: Family) -> str:
+    """Return the headline: this run's own, and what is left of it beside everything else that was tried."""
+    if not family.runs:
+        return luck.line
+    lost = luck.p_value < LEVEL <= family.p_value
+    return f"{luck.line}{' by itself' * lost}; {family.words}{', NO more than luck' * lost}"
+
+
 def walk_line(walk: WalkForward | None, why_not: str = "") -> str:
     """Return what would have happened, in words."""
     if walk is None:
         return f"forward: nothing can be said: {why_not}"
     low, high = walk.interval
     span = f"{len(walk.choices)} choices by {walk.by}, {len(walk.returns)} sessions out of sample"
+    if walk.choices["backtest_id"].isna().all():
+        return f"forward: nothing can be said: in none of {len(walk.choices)} windows a backtest traded often enough"
     if math.isnan(walk.sharpe_ratio):
         return f"forward: {span}, and nothing came of them: no trade, or always the same"
     return f"forward: {span}: Sharpe {walk.sharpe_ratio:.2f}, 95 % between {low:.2f} and {high:.2f}"

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -29,12 +29,10 @@ from orbresearch.analysis.walkforward import (
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid
 from orbresearch.lab.recompute import each_piece, replan
+from orbresearch.lab.stored import StoredRun
 from orbresearch.plan import Chunk, Plan, backtest_ids
 from orbresearch.pool import Pool
 from orbresearch.settings import read_settings
-
-if TYPE_CHECKING:
-    from orbresearch.lab.stored import StoredRun
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +66,8 @@ def open_case(run: str | StoredRun) -> Case:
     """
     from orbresearch.lab.archive import open_run
 
+    if not isinstance(run, (str, StoredRun)):
+        raise BadInput("run", f"a {type(run).__name__}", "give a run, or its run_id as orb.runs() lists them")
     found = open_run(run) if isinstance(run, str) else run
     facts, lab = found.facts(), found._lab if found.attached else None
     cached_data = (lab.settings if lab else read_settings()).cached_data

@@ -14,7 +14,7 @@ from orbresearch.analysis.luck import LEVEL, Luck, judge
 from orbresearch.analysis.selection.central_moments import skew_kurtosis
 from orbresearch.analysis.selection.overfitting import Overfitting
 from orbresearch.analysis.selection.significance import false_discoveries
-from orbresearch.analysis.telling import cost_line, tell_details, walk_line
+from orbresearch.analysis.telling import cost_line, headline, tell_details, walk_line
 from orbresearch.analysis.verdict import Family, Verdict
 from orbresearch.analysis.walkforward import (
     Walk,
@@ -210,7 +210,7 @@ def _compose(
     if persisted < len(case.plan):
         title += f"; NOT FINISHED: {persisted:,} are in the store, all are judged"
     few = _FEW_BLOCKS.format(len(case.dates), walk.blocks, walk.train)
-    lines = [luck.line + (f"; {family.words}" if family.runs else ""), walk_line(forward, few)]
+    lines = [headline(luck, family), walk_line(forward, few)]
     stats, best, shape = None, None, (math.nan, math.nan)
     if luck.index >= 0:
         stats, best = backtest_at(case.plan, luck.index)

@@ -12,7 +12,9 @@ import pytest
 import orbresearch as orb
 import orbresearch.schema
 from orbresearch.analysis.evidence import Question, examine
-from orbresearch.analysis.luck import judge
+from orbresearch.analysis.luck import Luck, judge
+from orbresearch.analysis.telling import headline
+from orbresearch.analysis.verdict import Family
 from orbresearch.errors import BadInput
 from orbresearch.lab.recompute import each_piece, replan
 from orbresearch.lab.verdicts import count_found, luck_of
@@ -141,6 +143,20 @@ def test_on_bars_the_other_path_is_told(lab: orb.Lab, lab_home: Path, market_dat
 # --- What cannot be said
 
 
+@pytest.mark.parametrize("what", [5, None, ["a"]])
+def test_what_is_no_run_is_refused(lab_home: Path, run: orb.Run, what: object) -> None:
+    with pytest.raises(BadInput, match=r"run: a .*give a run, or its run_id"):
+        orb.verdict(what)  # type: ignore[arg-type]
+
+
+def test_what_is_luck_among_everything_tried_is_called_so() -> None:
+    luck = Luck(10, 2.0, 0, 250, 1, 0.03, None)
+    alone, among = Family(0, 0, 0, 0.03), Family(3, 3, 0, 0.2)
+    assert headline(luck, alone) == luck.line
+    assert headline(luck, among).endswith("p = 0.200 (joint), NO more than luck")
+    assert "NO more" not in headline(luck, Family(1, 1, 0, 0.04))
+
+
 def test_too_few_sessions(lab: orb.Lab, lab_home: Path) -> None:
     run = lab.submit(orb.synthetic_sessions(8, seed=50), GRID, 300).wait()
     found = orb.verdict(run)
@@ -155,7 +171,7 @@ def test_no_trades(lab: orb.Lab, lab_home: Path) -> None:
     run = lab.submit(orb.synthetic_sessions(40, seed=51), GRID, 300, orb.Rules(entry_buffer=1000.0)).wait()
     found = orb.verdict(run)
     assert "luck: nothing can be said" in repr(found)
-    assert "and nothing came of them" in repr(found)
+    assert "forward: nothing can be said: in none of 6 windows a backtest traded often enough" in repr(found)
     assert len(found.lines) == 2
 
 

@@ -215,10 +215,15 @@ def test_a_run_is_monitored_on_a_redis_and_a_mysql_of_ones_own(tmp_path, own_hom
 @pytest.mark.mysql
 def test_a_batch_runs_on_a_lab_with_servers_of_its_own(tmp_path, own_home, mysql_settings, monkeypatch):
     with fresh_redis() as redis:
-        for name, value in {**mysql_settings.to_environ(), **redis.settings.to_environ()}.items():
+        found = {**mysql_settings.to_environ(), **redis.settings.to_environ()}
+        (tmp_path / "env.list").write_text("".join(f"{name}={value}\n" for name, value in found.items()))
+        for name, value in found.items():
             monkeypatch.setenv(name, value)
         with orb.Lab(n_workers=1, quiet=True) as lab:
-            batch(tmp_path, own_home, ADDRESS=lab.cluster.scheduler_address)
+            with monkeypatch.context() as patch:
+                for name in found:
+                    patch.delenv(name)
+                batch(tmp_path, own_home, ADDRESS=lab.cluster.scheduler_address, ENV_FILE=tmp_path / "env.list")
             check_batch(tmp_path)
             assert not (own_home / "results.sqlite").exists()
             said = papermill(
