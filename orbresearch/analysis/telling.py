@@ -13,6 +13,7 @@ from orbresearch.analysis.selection.significance import (
     deflated_sharpe,
     effective_trials,
     implied_trials,
+    min_backtest_years,
     min_track_record,
     probabilistic_sharpe,
     to_z,
@@ -21,7 +22,7 @@ from orbresearch.analysis.selection.significance import (
 if TYPE_CHECKING:
     from orbresearch.analysis.selection.overfitting import Overfitting
     from orbresearch.analysis.walkforward import WalkForward
-from orbresearch.analysis.luck import LEVEL, Luck
+from orbresearch.analysis.luck import LEVEL, YEAR, Luck
 from orbresearch.analysis.verdict import Family
 
 
@@ -126,13 +127,14 @@ def _of_best(luck: Luck, stats: Any, shape: tuple[float, float]) -> list[tuple[s
 def _deflated(luck: Luck, shape: tuple[float, float]) -> list[tuple[str, Any, str]]:
     found = luck.of_group
     assert found is not None
-    count, own = luck.sessions, 1.0 / (luck.sessions - 1)
+    count, own, years = luck.sessions, 1.0 / (luck.sessions - 1), luck.sessions / YEAR
     effective = effective_trials(float(found.together @ found.together), count, found.trials)
     implied = implied_trials(float(to_z(found.maxima, count).mean()))
     rows = [
         ("N", found.trials, "trials on the best's sessions"),
         ("N effective", effective, "by their average correlation"),
         ("N implied", implied, "independent trials whose best luck shows as high: by the bootstrap"),
+        ("MinBTL, years", _shortest(implied, luck.sharpe), f"in fewer luck's best is as high; there are {years:.1f}"),
     ]
     for name, variance, trials, meaning in (
         (
@@ -146,6 +148,11 @@ def _deflated(luck: Luck, shape: tuple[float, float]) -> list[tuple[str, Any, st
     ):
         rows.append((name, float(deflated_sharpe(found.sharpe, count, *shape, variance, trials)), meaning))
     return rows
+
+
+def _shortest(trials: float, sharpe: float) -> float:
+    """Return MinBTL, undefined for a best that earns nothing."""
+    return float(min_backtest_years(trials, sharpe)) if sharpe > 0 else math.nan
 
 
 def _of_overfitting(found: Overfitting | None) -> list[tuple[str, Any, str]]:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from orbresearch.lab.stored import StoredRun
 
 _QUICK = 300e6  # backtests × sessions that are judged unasked: some ten seconds of two cores
-_PACE = 15e6  # and a second of one core
+_PACE = 9e6  # and a whole verdict's in a second of one core: `make bench ARGS="--only verdict"`
 _FEW_BLOCKS = "its {} sessions are too few for {} blocks of which {} are chosen over"
 
 

@@ -5,7 +5,6 @@ central_moments  mean to kurtosis, merged across chunks
 overfitting      cross-validation: how often the best of one half of the sessions fails in the other
 splits           the halves
 windows          blocks of sessions; walk-forward windows over them
-plateau          how a point's neighbours in the grid fare
 
 Pure numbers in, numbers out. This file imports nothing.
 """
