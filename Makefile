@@ -95,7 +95,7 @@ $(VENV)/.run: $(VENV)/.made setup.cfg pyproject.toml
 
 $(VENV)/.test: $(VENV)/.made setup.cfg pyproject.toml
 	@echo 'Installing orbresearch, notebook and test tools into $(VENV); the first time takes a minute or two.'
-	@$(INSTALL) '.[notebooks,tests]' || { $(HINT); }
+	@$(INSTALL) '.[cloud,notebooks,tests]' || { $(HINT); }
 	@touch $(VENV)/.run $@
 
 # --- The main job -------------------------------------------------------------------------------------------------------

@@ -127,6 +127,27 @@ class Corrupt(OrbError):
         return f"{self.what} is damaged: {self.wrong}"
 
 
+class CloudFailed(OrbError):
+    """Something in AWS that did not come about.
+
+    Parameters
+    ----------
+    what : str
+        What was being done: "starting Redis".
+    reason : str
+        As AWS gave it.
+    fix : str
+        What to do.
+    """
+
+    def __init__(self, what: str, reason: str, fix: str) -> None:
+        super().__init__(what, reason, fix)
+        self.what, self.reason, self.fix = what, reason, fix
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}; {self.fix}"
+
+
 class RunFailed(OrbError):
     """Chunks of a run that raised. The rest of the run is unaffected.
 
