@@ -1,8 +1,8 @@
 """The one door to AWS: clients with retries, and every refusal said in AWS's own words with what to do about it.
 
 botocore rather than boto3: dask-cloudprovider brings aiobotocore, which pins botocore to one version, and the boto3
-that would fit is the user's own affair. Credentials, profile and endpoint are botocore's (``aws configure``, ``AWS_PROFILE``,
-``AWS_ENDPOINT_URL``); nothing of them is kept or shown here.
+that would fit is the user's own affair. Credentials, profile and endpoint are botocore's (``aws configure``,
+``AWS_PROFILE``, ``AWS_ENDPOINT_URL``); nothing of them is kept or shown here.
 """
 
 from __future__ import annotations
