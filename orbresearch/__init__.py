@@ -10,6 +10,7 @@ How the data flow, folder by folder::
     kernels    the compiled backtests
     staging    Redis: inputs on their way to workers, results on their way to the store
     lab        Dask: the cluster, its feeder and reaper
+    cloud      AWS: a stack, Redis, a cluster on Fargate, what it costs and how it ends
     store      SQL: results, runs, the ledger
     sql        the drivers that warehouse and store share
     analysis   one backtest with its trades, grids in this process, luck and walk-forward, pictures
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from orbresearch import cloud
     from orbresearch.analysis import pictures
     from orbresearch.analysis.backtests import Backtest, run_backtest
     from orbresearch.analysis.performance import run_grid
@@ -72,6 +74,7 @@ _HOMES = {
     "Warehouse": "sources.warehouse.warehouse",
     "at_the_money_volatility": "sources.at_the_money",
     "backtest": "lab.display",
+    "cloud": "cloud",
     "cached": "sources.cached",
     "compress_time_series": "sessions.dataset",
     "correlation": "sources.screening",
@@ -107,6 +110,8 @@ _HOMES = {
     "walk_forward": "lab.verdicts",
 }
 
+_MODULES = ("cloud", "pictures")
+
 __all__ = [
     "Backtest",
     "Best",
@@ -124,6 +129,7 @@ __all__ = [
     "at_the_money_volatility",
     "backtest",
     "cached",
+    "cloud",
     "compress_time_series",
     "correlation",
     "display",
@@ -163,7 +169,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'orbresearch' has no attribute {name!r}")
     home = import_module(f"orbresearch.{_HOMES[name]}")
-    found = home if name == "pictures" else getattr(home, name)  # the one name that is a module
+    found = home if name in _MODULES else getattr(home, name)
     globals()[name] = found
     return found
 

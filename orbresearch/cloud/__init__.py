@@ -11,10 +11,14 @@ redis         ElastiCache: started, found, stopped
 balancer      the exception: a way for one address to reach Redis from outside
 image         the image that tasks run: the notebook's own packages, frozen
 cost, prices  what a run will take and cost, before it does
+hosted        a cluster as a lab holds it: started or found
 fargate       scheduler and workers as tasks, through dask-cloudprovider
+desk          ECS as a cluster asks it: few calls a second
+adapt         how many workers there should be
 guard         in the scheduler: ends it when its time is over, whatever else happens
 drain         in every worker's nanny: a Spot interruption loses nothing
-tasks, sweep  what runs, stopping one of it, removing what was left
+running       what runs, and stopping one of it
+sweeping      removing what a killed notebook has left
 ============  ========================================================================================
 
 This folder stands below ``lab``, which makes a lab of a cluster here as it does of one on this machine; nothing here
@@ -24,10 +28,56 @@ knows of labs.
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-_HOMES: dict[str, str] = {}
+if TYPE_CHECKING:
+    from orbresearch.cloud.balancer import Balancer, start_load_balancer, stop_load_balancer
+    from orbresearch.cloud.cost import CloudPlan, plan, quota
+    from orbresearch.cloud.image import image_tag, push_image
+    from orbresearch.cloud.redis import Redis, start_redis, stop_redis
+    from orbresearch.cloud.running import stop_task, tasks
+    from orbresearch.cloud.stack import Stack, delete, deploy
+    from orbresearch.cloud.sweeping import sweep
 
-__all__: list[str] = []
+_HOMES = {
+    "Balancer": "balancer",
+    "CloudPlan": "cost",
+    "Redis": "redis",
+    "Stack": "stack",
+    "delete": "stack",
+    "deploy": "stack",
+    "image_tag": "image",
+    "plan": "cost",
+    "push_image": "image",
+    "quota": "cost",
+    "start_load_balancer": "balancer",
+    "start_redis": "redis",
+    "stop_load_balancer": "balancer",
+    "stop_redis": "redis",
+    "stop_task": "running",
+    "sweep": "sweeping",
+    "tasks": "running",
+}
+
+__all__ = [
+    "Balancer",
+    "CloudPlan",
+    "Redis",
+    "Stack",
+    "delete",
+    "deploy",
+    "image_tag",
+    "plan",
+    "push_image",
+    "quota",
+    "start_load_balancer",
+    "start_redis",
+    "stop_load_balancer",
+    "stop_redis",
+    "stop_task",
+    "sweep",
+    "tasks",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -6,6 +6,7 @@
 lab         a cluster, Redis and the store together: what a notebook holds in its hand
 connection  to a cluster: one started here, or a running one
 members     a pool's tickers in a worker, one after the other
+hosted      a cluster in AWS: what must be right before anything is started there
 cluster     a local Dask cluster with two queues; the scheduler of another process
 plugin      in the scheduler: feeds chunks to workers and submits the reaper, so that a run outlives its notebook
 worker      in a worker: computes a chunk from staged inputs

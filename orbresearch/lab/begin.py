@@ -7,7 +7,7 @@ priority work where it does not. The same functions serve both ways.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ from orbresearch.sessions.splits import listed_splits
 if TYPE_CHECKING:
     from orbresearch.store.connection import Store
 
+_PART_BYTES = 4_000_000
+
 
 def session_hashes(series: Iterable[Series]) -> list[str]:
     """Return under which hashes the sessions of some tick series are staged, each once."""
@@ -37,8 +39,24 @@ def stage_plan(call: Callable[..., Any], plan: Plan) -> int:
     """Stage what is missing of a plan's inputs, through ``call(function, *args)``; return how many sessions."""
     hashes = session_hashes(item.series for item in plan.staged)
     missing = call(missing_inputs, hashes, [item.days_hash for item in plan.staged])
-    call(stage_inputs, *stage_payloads(plan, missing))
+    sessions, documents, ranges = stage_payloads(plan, missing)
+    for part in _parts(sessions):
+        call(stage_inputs, part, {}, {})
+    call(stage_inputs, {}, documents, ranges)
     return len(missing[0])
+
+
+def _parts(payloads: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
+    """Yield payloads in parts that a scheduler passes on without a stop, for where Redis is out of reach."""
+    part, size = dict[str, bytes](), 0
+    for content, payload in payloads.items():
+        if part and size + len(payload) > _PART_BYTES:
+            yield part
+            part, size = {}, 0
+        part[content] = payload
+        size += len(payload)
+    if part:
+        yield part
 
 
 def unstage_sessions(services: Services, hashes: list[str]) -> int:

@@ -87,8 +87,14 @@ def _start(kind: Any, **options: Any) -> Any:
         raise Unreachable("local cluster", "127.0.0.1", str(error).splitlines()[0], fix) from None
 
 
-def connect_client(address: str) -> Any:
+def connect_client(address: str, security: Any = None) -> Any:
     """Return a client of a running scheduler.
+
+    Parameters
+    ----------
+    address : str
+    security : distributed.Security, optional
+        Certificate and key, where the scheduler wants to know who it talks to.
 
     Raises
     ------
@@ -97,11 +103,23 @@ def connect_client(address: str) -> Any:
     from distributed import Client
 
     try:
-        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False, security=security)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         fix = "check the address; `python -m orbresearch up` prints that of a running lab"
         raise Unreachable("Dask scheduler", address, reason, fix) from None
+
+
+def require_scheduler(client: Any, address: str, ended: bool = False) -> None:
+    """Refuse a scheduler that has ended: what is submitted to it would be waited for in vain.
+
+    Raises
+    ------
+    Unreachable
+    """
+    if ended or client.scheduler is None or client.status not in ("running", "connecting"):
+        fix = "start a lab and submit the run again: what is in the store is kept"
+        raise Unreachable("Dask scheduler", address, "it has ended", fix)
 
 
 def ask_scheduler(client: Any, address: str, operation: str, **arguments: Any) -> Any:
@@ -112,9 +130,8 @@ def ask_scheduler(client: Any, address: str, operation: str, **arguments: Any) -
     Unreachable
         The scheduler has ended.
     """
+    require_scheduler(client, address)
     try:
-        if client.scheduler is None:
-            raise OSError("it has ended")  # Dask has given up looking for it
         return client.sync(getattr(client.scheduler, operation), **arguments)
     except OSError as error:
         fix = "start a lab and submit the run again: what is in the store is kept"

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from orbresearch.console import tell
 from orbresearch.errors import BadInput, OrbError, Unreachable
@@ -17,6 +17,9 @@ from orbresearch.lab.reaper import lifecycle
 from orbresearch.lab.services import Services, open_services, start_redis
 from orbresearch.lab.worker import call_with_services, describe_services, warm_up
 from orbresearch.settings import read_settings
+
+if TYPE_CHECKING:
+    from orbresearch.cloud.hosted import Hosted
 
 open_labs: weakref.WeakSet[Connection] = weakref.WeakSet()
 
@@ -36,17 +39,20 @@ class Connection:
         chunk_seconds: float = CHUNK_SECONDS,
         scheduler_port: int = 0,
         quiet: bool = False,
+        hosted: Hosted | None = None,
     ) -> None:
         self.closed = True  # until everything stands
         cluster.refuse_worker_import()
-        self.address = address
-        self.settings = read_settings(env_file)
+        self.address = address if hosted is None else hosted.address
+        self.settings, self.hosted = read_settings(env_file), hosted
         self._services: Services | None = None
         with ExitStack() as stack:
-            if address is None:
+            if hosted is not None:
+                stack.callback(hosted.close)
+            if self.address is None:
                 self._start(stack, n_workers, slots, scheduler_port)
             else:
-                self._attach(stack, address)
+                self._attach(stack, self.address)
             self._register(FeederPlugin(reap_seconds, staged_bytes, chunk_seconds))
             self._stack = stack.pop_all()
         self.closed = False
@@ -67,7 +73,12 @@ class Connection:
         """Connect to a running scheduler; make sure that its results come into the store that we read."""
         from orbresearch.store.connection import close_store, open_store
 
-        self.client = stack.enter_context(cluster.connect_client(address))
+        security = self.hosted.security if self.hosted else None
+        self.client = stack.enter_context(cluster.connect_client(address, security))
+        if self.hosted:
+            from orbresearch.cloud.versions import check_versions
+
+            check_versions(self.client)
         self.cluster, self.redis_name = None, "Redis of the cluster"
         if self.settings.redis.endpoint is not None:
             self._services = open_services(self.settings)
@@ -76,10 +87,11 @@ class Connection:
         if self._services is None:
             stack.callback(close_store, self.store)
         cluster.require_slots(self.client, address)
-        there = self.client.submit(call_with_services, describe_services, pure=False, priority=PRIORITY).result()
+        there = self._in_cluster(describe_services)
         if there["uuid"] != self.store.uuid:
             wrong = f"the cluster at {address} writes to {there['store']}, this process reads {self.store.where}"
-            raise BadInput("Lab(address=...)", wrong, "set ORB_HOME or the DB_ variables as the cluster has them")
+            fix = "set ORB_HOME or the DB_ variables as the cluster has them"
+            raise BadInput("Lab(address=...)", wrong, f"{fix}{'; orb.cloud.deploy gives it yours' * bool(self.hosted)}")
 
     def _register(self, feeder: FeederPlugin) -> None:
         """Put the feeder into the scheduler, once, and warm up the workers in the background."""
@@ -92,10 +104,11 @@ class Connection:
         workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
         many = f"{workers} worker" + ("" if workers == 1 else "s")
         place = f"{self.redis_name} at {self._services.staging.where}" if self._services else self.redis_name
-        lines = [
-            f"lab: {many}, {place}, results in {self.store.where}",
-            f"     home {self.settings.home}, dashboard {self.client.dashboard_link}",
-        ]
+        lines = [f"lab: {many}, {place}, results in {self.store.where}"]
+        if self.hosted is not None:
+            ends = "it ends with this lab" if self.hosted.cluster else "it was there before this lab and stays"
+            return f"{lines[0]}\n     cluster {self.hosted.name} at {self.address}, {ends}"
+        lines.append(f"     home {self.settings.home}, dashboard {self.client.dashboard_link}")
         if self.cluster is not None:
             lines.append("     it ends with this process; `python -m orbresearch up` starts one that stays")
         return "\n".join(lines)
@@ -118,20 +131,19 @@ class Connection:
         self.closed = True
         open_labs.discard(self)
         try:
-            if self.cluster is not None:
+            if self.cluster is not None or (self.hosted is not None and self.hosted.cluster is not None):
                 self._save_staged()
         finally:
             self._stack.close()
 
     def _save_staged(self) -> None:
         """Move what is staged into the store; say what a run loses by closing now."""
-        assert self._services is not None
         with suppress(Unreachable):  # a scheduler that has ended gives out nothing
             self._ask("orb_stop")
         try:
-            if begin.run_counts(self._services)["staged"]:
-                lifecycle(self._services)
-            left = begin.run_counts(self._services)["queued"]
+            if self._work(begin.run_counts)["staged"]:
+                self._work(lifecycle)
+            left = self._work(begin.run_counts)["queued"]
         except OrbError as error:
             tell(f"what was staged could not be moved into the store: {error}")
             return
@@ -141,9 +153,28 @@ class Connection:
     def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call ``function(services, *args)`` here where this process reaches Redis, else in the cluster."""
         self._require_open()
+        return self._work(function, *args)
+
+    def _work(self, function: Callable[..., Any], *args: Any) -> Any:
         if self._services is not None:
             return function(self._services, *args)
-        return self.client.submit(call_with_services, function, *args, pure=False, priority=PRIORITY).result()
+        return self._in_cluster(function, *args)
+
+    def _in_cluster(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call ``function(services, *args)`` in a worker, as priority work.
+
+        Raises
+        ------
+        Unreachable
+            The scheduler has ended.
+        """
+        from concurrent.futures import CancelledError
+
+        cluster.require_scheduler(self.client, str(self.address))
+        try:
+            return self.client.submit(call_with_services, function, *args, pure=False, priority=PRIORITY).result()
+        except CancelledError:
+            cluster.require_scheduler(self.client, str(self.address), ended=True)
 
     def _require_open(self) -> None:
         if self.closed:

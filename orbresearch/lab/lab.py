@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from orbresearch.console import tell
 from orbresearch.errors import BadInput
@@ -12,6 +13,7 @@ from orbresearch.grid import ParameterGrid, ParameterList, Points
 from orbresearch.keep import Keep, check_keep, order_of, run_of, write_keep
 from orbresearch.lab import begin
 from orbresearch.lab.connection import Connection
+from orbresearch.lab.plugin import CHUNK_SECONDS, STAGED_BYTES
 from orbresearch.lab.run import Run
 from orbresearch.lab.status import list_runs
 from orbresearch.plan import Plan, fit_chunks, make_plan
@@ -52,6 +54,83 @@ class Lab(Connection):
     ...     run = lab.submit(sessions, grid, range_duration=300)
     ...     best = run.wait().best(20)
     """
+
+    @classmethod
+    def fargate(
+        cls,
+        n_workers: int = 10,
+        *,
+        worker_cpu: int = 1,
+        worker_memory: float = 4,
+        spot_share: float = 10 / 11,
+        maximum: int | None = None,
+        idle_timeout: float = 900,
+        lifetime: float = 12 * 3600,
+        price_cap: float | None = None,
+        attach: bool | str = False,
+        stack: str = "orbresearch",
+        region: str | None = None,
+        env_file: str | os.PathLike[str] | None = None,
+        reap_seconds: float = 0.25,
+        staged_bytes: int = STAGED_BYTES,
+        chunk_seconds: float = CHUNK_SECONDS,
+    ) -> Self:
+        """Start a cluster on AWS Fargate, or attach to one, and return its lab: the same as of a local one.
+
+        It stands on the stack of ``orb.cloud.deploy()`` and the Redis of ``orb.cloud.start_redis()``, and makes
+        nothing but tasks. Scheduler and workers speak TLS with certificates on both sides; a Spot task that is
+        interrupted hands over what it has, and another takes its place while this process lives. The price is told
+        before anything starts.
+
+        Parameters
+        ----------
+        n_workers : int
+        worker_cpu : int
+            vCPUs of each: as many chunks as it computes at once (1, 2, 4, 8 or 16).
+        worker_memory : float
+            GiB of each.
+        spot_share : float
+            Of the workers, on Spot: cheaper, and interrupted now and then.
+        maximum : int, optional
+            Workers up to which it grows while there is work for them; ``n_workers`` is the least.
+        idle_timeout : float
+            Seconds without work after which everything ends.
+        lifetime : float
+            Seconds after which everything ends, whatever goes on.
+        price_cap : float, optional
+            Dollars; refused where it could cost more until its lifetime ends.
+        attach : bool or str
+            Attach to the running cluster (of that name), whoever started it; it stays when the lab is closed.
+        stack, region : str
+            As of ``orb.cloud.deploy``.
+        env_file, reap_seconds, staged_bytes, chunk_seconds
+            As of ``Lab``.
+
+        Raises
+        ------
+        BadInput
+            What is missing, before anything starts.
+        CloudFailed
+            With AWS' own reason; nothing is left running.
+
+        Examples
+        --------
+        >>> with orb.Lab.fargate(40, price_cap=20) as lab:  # doctest: +SKIP
+        ...     best = lab.submit(sessions, grid).wait().best(20)
+        """
+        from orbresearch.lab.hosted import open_hosted
+
+        own: dict[str, Any] = {"worker_cpu": worker_cpu, "worker_memory": worker_memory, "spot_share": spot_share}
+        own |= {"idle_timeout": idle_timeout, "lifetime": lifetime}
+        hosted = open_hosted(
+            n_workers, own, env_file, attach, maximum=maximum, price_cap=price_cap, stack=stack, region=region
+        )
+        given: dict[str, Any] = {
+            "reap_seconds": reap_seconds,
+            "staged_bytes": staged_bytes,
+            "chunk_seconds": chunk_seconds,
+        }
+        return cls(hosted=hosted, env_file=env_file, **given)
 
     def stage(self, plan_or_sessions: Plan | Sessions | Mapping[str, Sessions], range_duration: Any = 300) -> int:
         """Stage inputs in Redis: what is missing of tick series and opening ranges.

@@ -77,6 +77,7 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
         self.filling: asyncio.TimerHandle | None = None
         scheduler.handlers["orb_feed"] = self.feed
         scheduler.handlers["orb_progress"] = self.progress
+        scheduler.handlers["orb_left"] = self.left
         scheduler.handlers["orb_stop"] = self.stop
         scheduler.handlers["orb_cancel"] = self.cancel
         scheduler.handlers["orb_retry"] = self.retry
@@ -135,6 +136,21 @@ class FeederPlugin(SchedulerPlugin):  # type: ignore[misc]
             "staged_bytes": self.staged_bytes,
             "reaping": self.reaping or self.wake.is_set(),
         }
+
+    async def left(self) -> dict[str, float]:
+        """Return the ``chunks`` that are left, the ``seconds`` they take a slot, and ``slots_per_worker``.
+
+        At the pace of each run so far; of a run without any, a second a chunk.
+        """
+        chunks, seconds = 0, 0.0
+        for feed in self.feeds.values():
+            rows = feed.running_rows + (sum(chunk[1] for chunk in feed.waiting) if feed.ready else 0)
+            many = feed.running + (len(feed.waiting) if feed.ready else 0)
+            done = feed.computed - feed.known_before
+            chunks += many
+            seconds += rows * feed.seconds / done if done else float(many)
+        workers = len(self.scheduler.workers)
+        return {"chunks": chunks, "seconds": seconds, "slots_per_worker": self._slots() / workers if workers else 1.0}
 
     async def cancel(self, order: str) -> int:
         """Give out no further chunk of a run; return how many backtests that leaves uncomputed."""

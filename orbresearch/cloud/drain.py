@@ -1,0 +1,48 @@
+"""Preloaded by every worker's nanny: on SIGTERM the worker is retired before it ends.
+
+A Spot task gets SIGTERM two minutes before it is taken away (with ``stopTimeout: 120``). Dask's own answer is to end at
+once: what runs is lost and computed again elsewhere, and so is every result the worker held (19 of 40, measured).
+Retired, it takes no more work, ends what it has begun and hands over what it holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+from typing import Any
+
+import dask
+
+from orbresearch.cloud.guard import LIFETIME, end_after
+
+DRAIN_SECONDS = 100.0  # of the 120 that Fargate grants
+_ANSWER_SECONDS = 3.0  # within which a scheduler that is there answers
+_LATER_SECONDS = 300.0  # than the scheduler: it ends its workers itself, if it can
+
+log = logging.getLogger("distributed.orbresearch")
+
+
+def dask_setup(nanny: Any) -> None:
+    """Take SIGTERM over from Dask; begin to count the lifetime."""
+    loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    def begin() -> None:
+        tasks.add(loop.create_task(drain(nanny)))
+
+    def close() -> None:
+        loop.call_soon_threadsafe(begin)
+
+    loop.add_signal_handler(signal.SIGTERM, begin)
+    seconds = dask.config.get(LIFETIME, default=None)
+    end_after(None if seconds is None else float(seconds) + _LATER_SECONDS, close, "worker")
+
+
+async def drain(nanny: Any) -> None:
+    """Retire the worker, then end its nanny. Where no scheduler answers there is nothing to hand over."""
+    log.warning("interrupted: the worker at %s is retired", nanny.worker_address)
+    with suppress(OSError, TimeoutError, asyncio.TimeoutError):
+        await asyncio.wait_for(nanny.scheduler.identity(), _ANSWER_SECONDS)
+        await asyncio.wait_for(nanny.scheduler.retire_workers(workers=[nanny.worker_address]), DRAIN_SECONDS)
+    await nanny.close(timeout=10, reason="interrupted")

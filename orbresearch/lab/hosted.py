@@ -1,0 +1,72 @@
+"""A lab's cluster in AWS: what must be right before anything is started there."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from orbresearch.errors import BadInput
+from orbresearch.settings import read_settings
+
+if TYPE_CHECKING:
+    from orbresearch.cloud.hosted import Hosted
+
+_FIX = (
+    "set DB_ENDPOINT, DB_USERNAME, DB_PASSWORD and DB_NAME to a MySQL that both reach, and run orb.cloud.deploy again"
+)
+CPUS = (1, 2, 4, 8, 16)
+
+
+def open_hosted(
+    n_workers: int,
+    options: dict[str, Any],
+    env_file: str | os.PathLike[str] | None,
+    attach: bool | str,
+    **where: Any,
+) -> Hosted:
+    """Start a cluster, or find a running one.
+
+    Parameters
+    ----------
+    n_workers : int
+    options : dict
+        Of the cluster: ``worker_cpu, worker_memory, spot_share, idle_timeout, lifetime``.
+    attach : bool or str
+    **where
+        ``stack``, ``region``; ``maximum``, ``price_cap``.
+
+    Raises
+    ------
+    BadInput
+        A number that makes no sense; results that would go into a file of this machine.
+    """
+    if not read_settings(env_file).store.is_mysql:
+        raise BadInput("results database", "is a SQLite file, which tasks in AWS cannot reach", _FIX)
+    if attach:
+        from orbresearch.cloud.hosted import attach_hosted
+
+        name = attach if isinstance(attach, str) else None
+        return attach_hosted(name, stack=where["stack"], region=where["region"])
+    _check(n_workers, options, where["maximum"])
+    from orbresearch.cloud.hosted import start_hosted
+
+    return start_hosted(n_workers, options, **where)
+
+
+def _check(n_workers: int, options: dict[str, Any], maximum: int | None) -> None:
+    """Refuse numbers that make no sense, before AWS is asked."""
+    _require("n_workers", n_workers, n_workers >= 1, "give 1 or more")
+    _require("maximum", maximum, maximum is None or maximum >= n_workers, f"give {n_workers} or more")
+    _require("worker_cpu", options["worker_cpu"], options["worker_cpu"] in CPUS, f"Fargate has {CPUS}")
+    least, most = (options["worker_cpu"] * many for many in (2, 8))
+    memory, share = options["worker_memory"], options["spot_share"]
+    _require("worker_memory", memory, least <= memory <= most, f"Fargate gives {least} to {most} GiB to so many vCPUs")
+    _require("spot_share", share, 0 <= share <= 1, "give a share from 0 to 1, such as 10 / 11")
+    idle, life = options["idle_timeout"], options["lifetime"]
+    _require("idle_timeout", idle, idle > 0, "give seconds above 0")
+    _require("lifetime", life, 0 < life <= 7 * 86400, "give seconds, a week at the most")
+
+
+def _require(name: str, value: object, right: bool, fix: str) -> None:
+    if not right:
+        raise BadInput(name, f"{value!r} is out of range", fix)
