@@ -1,0 +1,85 @@
+"""The stack's secrets, filled: certificates, and the account of the results database. They go nowhere else.
+
+Values are read and compared before they are written, so that deploying again changes nothing that is still good.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from orbresearch.cloud.aws import Account, code_of, speaking
+from orbresearch.cloud.certificates import days_left, make_certificates, read_security
+from orbresearch.errors import Corrupt
+from orbresearch.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from orbresearch.cloud.stack import Stack
+
+RENEW_DAYS = 90  # certificates that end sooner are made anew
+IN_USE_DAYS = 2  # unless tasks hold them: those live for hours, and a new worker must know the old scheduler
+
+
+def read_secret(account: Account, arn: str) -> str | None:
+    """Return a secret's value; None where it has none yet.
+
+    Parameters
+    ----------
+    account : Account
+    arn : str
+    """
+    from botocore.exceptions import ClientError
+
+    with speaking("reading a secret"):
+        try:
+            return str(account.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
+        except ClientError as error:
+            if code_of(error) == "ResourceNotFoundException":
+                return None
+            raise
+
+
+def write_certificates(account: Account, stack: Stack, in_use: bool) -> bool:
+    """Make new certificates unless the stack has good ones; return whether they are new.
+
+    Parameters
+    ----------
+    account : Account
+    stack : Stack
+    in_use : bool
+        Tasks run with the present ones: then they are renewed only at their very end.
+    """
+    arns = {"scheduler": stack.scheduler_secret, "worker": stack.worker_secret, "client": stack.client_secret}
+    present = {role: read_secret(account, arn) for role, arn in arns.items()}
+    if _good_for(present) > (IN_USE_DAYS if in_use else RENEW_DAYS):
+        return False
+    made = make_certificates()
+    for role, arn in arns.items():
+        _write(account, arn, made.documents[role])
+    return True
+
+
+def write_database(account: Account, stack: Stack, store: StoreSettings) -> bool:
+    """Write the account of the results database; return whether it differs from what was there."""
+    wanted = json.dumps(store.to_environ(), sort_keys=True)
+    if read_secret(account, stack.database_secret) == wanted:
+        return False
+    _write(account, stack.database_secret, wanted)
+    return True
+
+
+def _good_for(present: dict[str, str | None]) -> float:
+    """Return for how many days the three certificates are good together: each valid, all of one authority."""
+    documents = {role: document for role, document in present.items() if document}
+    try:
+        authorities = {read_security(document, role).tls_ca_file for role, document in documents.items()}
+    except Corrupt:
+        return 0.0
+    if len(documents) < len(present) or len(authorities) != 1:
+        return 0.0  # a deployment was broken off between two of them
+    return min(days_left(document) for document in documents.values())
+
+
+def _write(account: Account, arn: str, value: str) -> None:
+    with speaking("writing a secret"):
+        account.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=value)

@@ -1,0 +1,371 @@
+"""The CloudFormation stack that everything else in the cloud stands on: deployed, found, deleted.
+
+``stack.yaml`` beside this file is the stack. Nothing in it runs or costs by the hour; what does (tasks, Redis, the load
+balancer) is started on it and must be gone before it goes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from orbresearch.cloud.aws import STACK, TAG, Account, code_of, open_account, pages, speaking
+from orbresearch.cloud.formation import describe_stack, put_stack, remove_stack, settled
+from orbresearch.cloud.secrets import write_certificates, write_database
+from orbresearch.console import tell
+from orbresearch.errors import BadInput
+from orbresearch.settings import StoreSettings, read_settings
+
+if TYPE_CHECKING:
+    import os
+
+NO_IMAGE = "none-yet"  # default of the template's ImageTag
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")  # a prefix of names of which ElastiCache's and the balancer's are short
+_OURS = "orbresearch:"  # so the template's description begins
+# Roles that AWS' services take in this account; in a new account the first cluster fails for want of the first
+_SERVICES = ("ecs.amazonaws.com", "elasticache.amazonaws.com", "elasticloadbalancing.amazonaws.com")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deployed stack, as its outputs describe it.
+
+    Parameters
+    ----------
+    name, region : str
+    cluster_arn : str
+        Of the ECS cluster.
+    scheduler_task_definition, worker_task_definition : str
+        ARNs with their revision.
+    execution_role_arn : str
+        By which ECS starts workers; the scheduler's own stands in its task definition.
+    task_role_arn : str
+        Of what runs in a task: it allows nothing.
+    scheduler_group, worker_group, redis_group : str
+        Ids of security groups.
+    vpc : str
+    subnets : tuple of str
+    log_group, repository_uri, image_tag : str
+    cache_subnet_group, cache_parameter_group : str
+        Names, for ``start_redis``.
+    scheduler_secret, worker_secret, client_secret, redis_secret, database_secret : str
+        ARNs of secrets, never their values.
+    researcher_policy, load_balancer_policy : str
+        ARNs of the policies to attach to people.
+    """
+
+    name: str
+    region: str
+    cluster_arn: str
+    scheduler_task_definition: str
+    worker_task_definition: str
+    execution_role_arn: str
+    task_role_arn: str
+    scheduler_group: str
+    worker_group: str
+    redis_group: str
+    vpc: str
+    subnets: tuple[str, ...]
+    log_group: str
+    repository_uri: str
+    image_tag: str
+    cache_subnet_group: str
+    cache_parameter_group: str
+    scheduler_secret: str
+    worker_secret: str
+    client_secret: str
+    redis_secret: str
+    database_secret: str
+    researcher_policy: str
+    load_balancer_policy: str
+
+    @property
+    def image(self) -> str | None:
+        """The image that tasks run; None where none was ever named."""
+        return None if self.image_tag == NO_IMAGE else f"{self.repository_uri}:{self.image_tag}"
+
+
+def deploy(
+    *,
+    allow: str,
+    stack: str = STACK,
+    region: str | None = None,
+    image_tag: str | None = None,
+    env_file: str | os.PathLike[str] | None = None,
+) -> Stack:
+    """Create the stack, or bring the one that exists up to date, and fill its secrets; takes two to four minutes.
+
+    Doing it again changes what differs and nothing else: an address, an image, the database's account, certificates
+    that end within 90 days.
+
+    Parameters
+    ----------
+    allow : str
+        The address from which notebooks reach the scheduler, as ``"203.0.113.7/32"``; at most a /24.
+    stack : str
+        Name: small letters, digits and hyphens.
+    region : str, optional
+        Such as ``"us-east-1"``; default: ``AWS_DEFAULT_REGION`` or the profile's.
+    image_tag : str, optional
+        As ``push_image`` returns it; default: what the stack has.
+    env_file : path, optional
+        Where the database's ``DB_`` variables are, if not in the environment.
+
+    Raises
+    ------
+    BadInput
+        An address or range that lets too many in; a results database that remote workers cannot reach; an image
+        changed under running tasks. Nothing was done.
+    CloudFailed
+        With the reason of the first part that failed; nothing half made is left.
+
+    Examples
+    --------
+    >>> orb.cloud.deploy(allow="203.0.113.7/32", env_file="env.list")  # doctest: +SKIP
+    """
+    parameters = {"ClientCidr": narrow_range(allow), **({"ImageTag": image_tag} if image_tag else {})}
+    _require_name(stack)
+    store = _remote_store(read_settings(env_file).store)
+    account = open_account(region)
+    _refuse_loopback(account, store)
+    found = settled(account, stack)
+    _refuse_strangers(found, stack)
+    _refuse_new_image_under_tasks(account, found, image_tag)
+    began = time.monotonic()
+    tell(f"stack {stack} in {account.region}: {'updating' if found else 'creating'}; this takes minutes")
+    make_service_roles(account)
+    template = files("orbresearch.cloud").joinpath("stack.yaml").read_text()
+    changed = put_stack(account, stack, template, parameters, {TAG: stack})
+    home = find_stack(account, stack)
+    renewed = write_certificates(account, home, in_use=bool(_running(account, home.cluster_arn)))
+    written = write_database(account, home, store)
+    news = [
+        what for what, new in (("stack", changed), ("certificates", renewed), ("database's account", written)) if new
+    ]
+    tell(f"stack {stack}: ready after {time.monotonic() - began:.0f} s; new: {', '.join(news) or 'nothing'}")
+    if home.image is None:
+        tell("next: tag = orb.cloud.push_image(), and deploy again with image_tag=tag")
+    return home
+
+
+def delete(stack: str = STACK, region: str | None = None) -> None:
+    """Delete the stack with its image, logs and secrets; takes two to five minutes. Without a stack, do nothing.
+
+    Parameters
+    ----------
+    stack, region : str
+        As of :func:`deploy`.
+
+    Raises
+    ------
+    BadInput
+        Tasks, Redis or a load balancer run on it: which, and what stops them.
+    CloudFailed
+        Something in it cannot be deleted: what, and why.
+
+    Examples
+    --------
+    >>> orb.cloud.delete()  # doctest: +SKIP
+    """
+    account = open_account(region)
+    found = settled(account, stack)
+    if found is None:
+        tell(f"stack {stack} in {account.region}: there is none")
+        return
+    _refuse_strangers(found, stack)
+    _refuse_in_use(account, stack, _outputs(found))
+    began = time.monotonic()
+    tell(f"stack {stack} in {account.region}: deleting; this takes minutes")
+    remove_stack(account, found["StackId"], stack)
+    _delete_task_definitions(account, stack)
+    tell(f"stack {stack}: gone after {time.monotonic() - began:.0f} s")
+
+
+def find_stack(account: Account, stack: str = STACK) -> Stack:
+    """Return a deployed stack.
+
+    Raises
+    ------
+    BadInput
+        There is none, or not yet, or another version of this package deployed it.
+    """
+    found = describe_stack(account, stack)
+    deploy_it = 'run orb.cloud.deploy(allow="<your address>/32")'
+    if found is None:
+        raise BadInput(f"stack {stack!r}", f"there is none in {account.region}", deploy_it)
+    _refuse_strangers(found, stack)
+    outputs = _outputs(found)
+    named = {field: _camel(field) for field in Stack.__dataclass_fields__ if field not in ("name", "region")}
+    missing = [output for output in named.values() if output not in outputs]
+    if missing:
+        wrong = f"it is {found['StackStatus']} and does not tell {', '.join(missing)}"
+        raise BadInput(f"stack {stack!r}", wrong, f"once that is over, {deploy_it}")
+    values: dict[str, Any] = {field: outputs[output] for field, output in named.items()}
+    values["subnets"] = tuple(values["subnets"].split(","))
+    return Stack(stack, account.region, **values)
+
+
+def narrow_range(allow: str) -> str:
+    """Return an address range as AWS writes it, if it lets in few enough.
+
+    Parameters
+    ----------
+    allow : str
+        An IPv4 address, or a range of /24 to /32.
+
+    Raises
+    ------
+    BadInput
+
+    Examples
+    --------
+    >>> narrow_range("203.0.113.7")
+    '203.0.113.7/32'
+    """
+    fix = 'give your own address, which https://checkip.amazonaws.com tells: allow="203.0.113.7/32"'
+    try:
+        network = ipaddress.IPv4Network(allow)
+    except ValueError as error:
+        raise BadInput("allow", f"{allow!r} is no range of IPv4 addresses ({error})", fix) from None
+    if network.prefixlen < 24:
+        wrong = f"{allow} lets {network.num_addresses:,} addresses in; at most 256 (a /24) may be let in"
+        raise BadInput("allow", wrong, fix)
+    if network.network_address.is_unspecified or network.is_multicast:
+        raise BadInput("allow", f"{allow} is nobody's address", fix)
+    return str(network)
+
+
+def make_service_roles(account: Account) -> None:
+    """Make the roles that AWS' own services need in an account, once in its life; whoever may not, goes on without."""
+    from botocore.exceptions import ClientError
+
+    iam = account.client("iam")
+    with speaking("making AWS' own roles"):
+        for service in _SERVICES:
+            try:
+                iam.create_service_linked_role(AWSServiceName=service)
+            except ClientError as error:  # InvalidInput: it is there; AccessDenied: it may be, and the stack will tell
+                if code_of(error) not in ("InvalidInput", "AccessDenied"):
+                    raise
+
+
+def _require_name(stack: str) -> None:
+    if not _NAME.fullmatch(stack):
+        fix = "use 1 to 24 small letters, digits and hyphens, a letter first"
+        raise BadInput("stack", f"{stack!r} is no name for one", fix)
+
+
+def _remote_store(store: StoreSettings) -> StoreSettings:
+    """Return the settings of a results database that is a server."""
+    if not store.is_mysql:
+        wrong = f"results would go to the file {store.sqlite}, which no worker in the cloud can reach"
+        fix = "name a MySQL server: DB_ENDPOINT, DB_USERNAME, DB_PASSWORD and DB_NAME, set or in env_file="
+        raise BadInput("results database", wrong, fix)
+    return store
+
+
+def _refuse_loopback(account: Account, store: StoreSettings) -> None:
+    """Refuse a database on this machine, unless AWS is this machine as well."""
+    aws = urlsplit(account.client("cloudformation").meta.endpoint_url).hostname
+    if _is_loopback(store.endpoint or "") and not _is_loopback(aws or ""):
+        fix = "name a MySQL server that the stack's network reaches"
+        raise BadInput("DB_ENDPOINT", f"{store.endpoint} is this machine, which no worker in the cloud can reach", fix)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return host.lower().rstrip(".").split(".")[-1] in ("localhost", "localdomain")
+    return address.is_loopback or address.is_unspecified
+
+
+def _refuse_strangers(found: dict[str, Any] | None, stack: str) -> None:
+    """Refuse to touch a stack of the same name that is something else."""
+    if found and found.get("Description") and not found["Description"].startswith(_OURS):
+        wrong = f"the one of that name is something else: {found['Description']}"
+        raise BadInput(f"stack {stack!r}", wrong, "choose another name: stack=")
+
+
+def _refuse_new_image_under_tasks(account: Account, found: dict[str, Any] | None, image_tag: str | None) -> None:
+    """Refuse another image while tasks run: their cluster could not replace a lost worker by one of the same image."""
+    outputs = _outputs(found)
+    if not image_tag or image_tag == outputs.get("ImageTag") or "ClusterArn" not in outputs:
+        return
+    if running := _running(account, outputs["ClusterArn"]):
+        wrong = f"{len(running)} tasks run with {outputs['ImageTag']}"
+        raise BadInput(
+            "image_tag", wrong, "close their labs first (orb.cloud.tasks() lists them), or orb.cloud.sweep()"
+        )
+
+
+def _refuse_in_use(account: Account, stack: str, outputs: dict[str, str]) -> None:
+    """Refuse to delete what something still runs on."""
+    what = f"stack {stack!r}"
+    if running := _running(account, outputs.get("ClusterArn")):
+        wrong = f"{len(running)} tasks run on it: {', '.join(arn.split('/')[-1] for arn in running[:5])}"
+        raise BadInput(what, wrong, "close their labs, or orb.cloud.sweep()")
+    if balancers := _balancers(account, outputs.get("Vpc")):
+        wrong = f"a load balancer stands in its network: {', '.join(balancers)}"
+        raise BadInput(what, wrong, "orb.cloud.stop_load_balancer(), then delete again")
+    if groups := _caches(account, outputs.get("CacheSubnetGroup")):
+        raise BadInput(
+            what, f"Redis runs in its network: {', '.join(groups)}", "orb.cloud.stop_redis(), then delete again"
+        )
+
+
+def _running(account: Account, cluster_arn: str | None) -> list[str]:
+    """Return the ARNs of tasks that run, or are about to, in a cluster."""
+    from botocore.exceptions import ClientError
+
+    if cluster_arn is None:
+        return []
+    with speaking("listing tasks"):
+        try:
+            return list(pages(account.client("ecs").list_tasks, "taskArns", cluster=cluster_arn))
+        except ClientError as error:
+            if code_of(error) == "ClusterNotFoundException":  # a deletion that failed half-way took it
+                return []
+            raise
+
+
+def _balancers(account: Account, vpc: str | None) -> list[str]:
+    with speaking("listing load balancers"):
+        found = pages(account.client("elbv2").describe_load_balancers, "LoadBalancers")
+        return [one["LoadBalancerName"] for one in found if vpc and one.get("VpcId") == vpc]
+
+
+def _caches(account: Account, subnet_group: str | None) -> list[str]:
+    """Return the names of caches in a subnet group."""
+    with speaking("listing caches"):
+        found = pages(account.client("elasticache").describe_cache_clusters, "CacheClusters")
+        names = [
+            one.get("ReplicationGroupId", one["CacheClusterId"])
+            for one in found
+            if subnet_group and one.get("CacheSubnetGroupName") == subnet_group
+        ]
+    return sorted(set(names))
+
+
+def _delete_task_definitions(account: Account, stack: str) -> None:
+    """Delete the revisions that CloudFormation only retires."""
+    ecs = account.client("ecs")
+    with speaking("deleting task definitions"):
+        for family in (f"{stack}-scheduler", f"{stack}-worker"):
+            asked = {"familyPrefix": family, "status": "INACTIVE"}
+            arns = list(pages(ecs.list_task_definitions, "taskDefinitionArns", **asked))
+            for first in range(0, len(arns), 10):  # no more at once
+                ecs.delete_task_definitions(taskDefinitions=arns[first : first + 10])
+
+
+def _outputs(found: dict[str, Any] | None) -> dict[str, str]:
+    return {output["OutputKey"]: output["OutputValue"] for output in (found or {}).get("Outputs", [])}
+
+
+def _camel(field: str) -> str:
+    return "".join(part.capitalize() for part in field.split("_"))
