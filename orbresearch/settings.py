@@ -18,7 +18,7 @@ KNOWN = {
     "ORB_HOME": "folder that holds cached_data/ and results.sqlite",
     "ORB_ENV_FILE": "a file of KEY=VALUE lines that is read before the environment",
 }
-_REDIS = ("REDIS_PORT", "REDIS_PASSWORD", "REDIS_TLS")
+_REDIS = ("REDIS_PORT", "REDIS_PASSWORD", "REDIS_TLS", "REDIS_TLS_NAME")
 _DB = ("DB_USERNAME", "DB_PASSWORD", "DB_NAME", "DB_TABLE", "DB_PORT", "DB_TLS")
 _SQL = ("SQL_HOSTNAME", "SQL_USERNAME", "SQL_PASSWORD", "SQL_PORT", "SQL_TLS")
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
@@ -29,12 +29,19 @@ class RedisSettings:
     """Where Redis is. ``endpoint`` None means: start the embedded server.
 
     The three databases are 0 books, 1 opening ranges, 2 tick series.
+
+    Parameters
+    ----------
+    tls_name : str, optional
+        The name that the server's certificate must be for, where that is not ``endpoint``: behind a load balancer one
+        connects to the balancer and verifies Redis itself.
     """
 
     endpoint: str | None = None
     port: int = 6379
     password: str | None = field(default=None, repr=False)
     tls: bool = False
+    tls_name: str | None = None
 
     def to_environ(self) -> dict[str, str]:
         """Return these settings as environment variables, for a worker process."""
@@ -45,6 +52,7 @@ class RedisSettings:
             "REDIS_PORT": str(self.port),
             "REDIS_PASSWORD": self.password or "",
             "REDIS_TLS": "1" if self.tls else "0",
+            "REDIS_TLS_NAME": self.tls_name or "",
         }
 
 
@@ -226,7 +234,11 @@ def _read_redis(found: Mapping[str, str]) -> RedisSettings:
         _refuse_without("REDIS_ENDPOINT", _REDIS, found, "for the embedded server")
         return RedisSettings()
     port, password = _port(found, "REDIS_PORT", 6379), found.get("REDIS_PASSWORD") or None
-    return RedisSettings(endpoint, port, password, _flag(found, "REDIS_TLS"))
+    tls, name = _flag(found, "REDIS_TLS"), found.get("REDIS_TLS_NAME") or None
+    if name and not tls:
+        fix = "set REDIS_TLS=1: without TLS there is no certificate whose name could be verified"
+        raise BadInput("REDIS_TLS_NAME", "set, but REDIS_TLS is not", fix)
+    return RedisSettings(endpoint, port, password, tls, name)
 
 
 def _read_store(found: Mapping[str, str], home: Path) -> StoreSettings:

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import redis
 
+from orbresearch.errors import Unreachable
 from orbresearch.settings import RedisSettings
 from orbresearch.staging import EmbeddedRedis, Staging, connect, start_embedded
 from orbresearch.staging.embedded import _GUARD, _await_answer, _candidates, _config, _free_port
@@ -38,6 +41,27 @@ def fresh_staging(*directives: str, binary: Path | None = None) -> Iterator[Stag
     """A connection to such a server."""
     with fresh_redis(*directives, binary=binary) as server, connect(server.settings) as staging:
         yield staging
+
+
+@contextmanager
+def tls_redis(certificate: Path, key: Path) -> Iterator[RedisSettings]:
+    """A server that speaks TLS with that certificate, by the first redis-server here that can."""
+    port = _free_port()
+    directives = (
+        f"tls-port {port}",
+        f"tls-cert-file {certificate}",
+        f"tls-key-file {key}",
+        f"tls-ca-cert-file {certificate}",
+        "tls-auth-clients no",
+    )
+    with ExitStack() as stack:
+        for binary in redis_servers():
+            with suppress(Unreachable):  # built without TLS, as the wheel's is
+                server = stack.enter_context(start_embedded(directives, binary))
+                break
+        else:
+            pytest.skip("no redis-server here speaks TLS")
+        yield replace(server.settings, port=port, tls=True)
 
 
 class RestartableRedis:

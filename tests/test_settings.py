@@ -151,8 +151,22 @@ def test_no_repr_shows_a_password():
     assert found.store.where == "mysql://quant@db.example.com:3306/warehouse"
 
 
+def test_a_certificates_name_may_differ_from_the_endpoint():
+    name = "master.orbresearch.abc123.use1.cache.amazonaws.com"
+    assert read_settings(environ=REDIS).redis.tls_name is None
+    assert read_settings(environ={**REDIS, "REDIS_TLS_NAME": name}).redis.tls_name == name
+
+
+@pytest.mark.parametrize("tls", [{}, {"REDIS_TLS": "0"}])
+def test_a_certificates_name_without_tls_is_refused(tls):
+    with pytest.raises(BadInput, match="REDIS_TLS_NAME: set, but REDIS_TLS is not; set REDIS_TLS=1"):
+        read_settings(environ={"REDIS_ENDPOINT": "localhost", "REDIS_TLS_NAME": "redis.example.com", **tls})
+    with pytest.raises(BadInput, match="REDIS_ENDPOINT: not set, but REDIS_TLS_NAME"):
+        read_settings(environ={"REDIS_TLS_NAME": "redis.example.com"})
+
+
 def test_a_worker_reads_the_same_settings_back(tmp_path):
-    for environ in ({}, MYSQL, REDIS, {**MYSQL, **REDIS, "DB_TLS": "1"}):
+    for environ in ({}, MYSQL, REDIS, {**MYSQL, **REDIS, "DB_TLS": "1"}, {**REDIS, "REDIS_TLS_NAME": "redis"}):
         found = read_settings(environ={"ORB_HOME": str(tmp_path), **environ})
         assert read_settings(environ=found.to_environ()) == found
 

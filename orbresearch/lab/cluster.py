@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import socket
 import sys
+from ipaddress import ip_address
 from typing import Any
 
 from orbresearch.errors import BadInput, Unreachable
@@ -85,6 +87,35 @@ def _start(kind: Any, **options: Any) -> Any:
     except RuntimeError as error:
         fix = "in a script, put what starts a Lab under if __name__ == '__main__':"
         raise Unreachable("local cluster", "127.0.0.1", str(error).splitlines()[0], fix) from None
+
+
+def refuse_local_store(settings: Settings, address: str) -> None:
+    """Refuse a file on this machine as the store of a cluster that may have workers on others.
+
+    Raises
+    ------
+    BadInput
+        The scheduler is not on this machine's loopback interface, and results go to SQLite.
+    """
+    if settings.store.is_mysql or _is_loopback(address):
+        return
+    wrong = f"its workers may be on other machines and cannot write the file {settings.store.where} here"
+    fix = "name a MySQL database that they and this process reach: set DB_ENDPOINT, DB_USERNAME, DB_PASSWORD, DB_NAME"
+    raise BadInput(f"the cluster at {address}", wrong, fix)
+
+
+def _is_loopback(address: str) -> bool:
+    """Return whether an address leads to this machine alone; one that leads nowhere is for connecting to tell."""
+    from distributed.comm import get_address_host, parse_address
+
+    try:
+        scheme, _ = parse_address(address)
+        if scheme == "inproc":
+            return True
+        found = socket.getaddrinfo(get_address_host(address), None)
+    except (OSError, ValueError):
+        return True
+    return all(ip_address(str(where[0]).split("%")[0]).is_loopback for *_, where in found)
 
 
 def connect_client(address: str, security: Any = None) -> Any:

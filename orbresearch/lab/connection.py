@@ -73,6 +73,7 @@ class Connection:
         """Connect to a running scheduler; make sure that its results come into the store that we read."""
         from orbresearch.store.connection import close_store, open_store
 
+        cluster.refuse_local_store(self.settings, address)
         security = self.hosted.security if self.hosted else None
         self.client = stack.enter_context(cluster.connect_client(address, security))
         if self.hosted:

@@ -7,6 +7,7 @@ redis-py is imported here when a connection is made, never before. Every error o
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,7 +42,8 @@ _EXPLAINED = {
     "noauth": ("it asks for a password and none was given", "set REDIS_PASSWORD"),
     "certificate verify failed": (
         "its TLS certificate is not trusted",
-        "give the host name that the certificate is for, or set SSL_CERT_FILE to its authority's certificate",
+        "give the host name that the certificate is for (behind a load balancer in REDIS_TLS_NAME), or set "
+        "SSL_CERT_FILE to its authority's certificate",
     ),
     "[ssl": ("it does not speak TLS", "unset REDIS_TLS, or name the server's TLS port"),
     "db index is out of range": (
@@ -140,7 +142,7 @@ def _explain(error: Exception, where: str) -> Unreachable:
 
 
 def _client(settings: RedisSettings, db: int, retries: int, reply_seconds: float = _REPLY_SECONDS) -> Redis:
-    from redis import Connection, ConnectionPool, Redis, SSLConnection
+    from redis import Connection, ConnectionPool, Redis
     from redis.backoff import ExponentialBackoff
     from redis.credentials import UsernamePasswordCredentialProvider
     from redis.exceptions import ConnectionError as Disconnected
@@ -151,7 +153,7 @@ def _client(settings: RedisSettings, db: int, retries: int, reply_seconds: float
     if settings.password:  # given as a password, some versions of redis-py would show it in the repr of a client
         more["credential_provider"] = UsernamePasswordCredentialProvider(password=settings.password)
     pool = ConnectionPool(
-        SSLConnection if settings.tls else Connection,
+        _tls_connection(settings.tls_name) if settings.tls else Connection,
         host=settings.endpoint,
         port=settings.port,
         db=db,
@@ -165,6 +167,23 @@ def _client(settings: RedisSettings, db: int, retries: int, reply_seconds: float
         **more,
     )
     return Redis.from_pool(pool)
+
+
+def _tls_connection(name: str | None) -> type[Any]:
+    """Return the kind of connection that wants a certificate for ``name``, or for the host connected to."""
+    from redis import SSLConnection
+
+    if name is None:
+        return SSLConnection
+
+    class NamedConnection(SSLConnection):
+        # redis-py knows one name, that of the host. Should it ever stop calling this, the host's would be verified, and
+        # a balancer's name is in no certificate: refused, not let through.
+        def _wrap_socket_with_ssl(self, sock: Any) -> Any:
+            context = ssl.create_default_context()  # verifies chain and name
+            return context.wrap_socket(sock, server_hostname=name)
+
+    return NamedConnection
 
 
 def _probe(settings: RedisSettings, where: str) -> None:

@@ -18,7 +18,8 @@ from orbresearch.sessions.series import content_hash
 from orbresearch.settings import RedisSettings
 from orbresearch.staging import connect, connection, counts, embedded, stage_ranges
 from orbresearch.staging.embedded import _free_port
-from tests.servers_redis import bare_redis, fresh_redis, fresh_staging
+from tests.authority import Authority
+from tests.servers_redis import bare_redis, fresh_redis, fresh_staging, tls_redis
 
 SECRET = "a-password-nobody-may-read"
 
@@ -195,6 +196,52 @@ def self_signed(folder):
 def test_a_certificate_that_is_not_trusted_is_refused(tmp_path):
     with tls_listener(tmp_path) as settings:
         assert "certificate is not trusted" in refusal(replace(settings, tls=True))
+
+
+NAME = "master.orbresearch.abc123.use1.cache.amazonaws.com"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def named(authority):
+    """A Redis whose certificate is for ElastiCache's name, at an address that the certificate says nothing of."""
+    with tls_redis(*authority.issue(NAME)) as settings:
+        yield replace(settings, tls_name=NAME)
+
+
+@pytest.fixture
+def trusted(authority, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+
+
+def test_the_certificate_is_verified_against_the_name_that_is_given(named, trusted):
+    with connect(named) as staging:
+        assert staging.where == f"127.0.0.1:{named.port}"
+        staging.ticks.set("tick", 1)
+        assert counts(staging, "store").total == 0
+
+
+@pytest.mark.parametrize(
+    "name", [None, "127.0.0.1", "localhost", "replica.orbresearch.abc123.use1.cache.amazonaws.com"]
+)
+def test_a_certificate_for_another_name_is_refused(named, trusted, name):
+    said = refusal(replace(named, tls_name=name))
+    assert "certificate is not trusted" in said
+    assert "REDIS_TLS_NAME" in said
+
+
+def test_the_right_name_under_another_authority_is_refused(named, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(Authority(tmp_path, "others").bundle))
+    assert "certificate is not trusted" in refusal(named)
+
+
+def test_behind_a_load_balancer_a_password_is_wanted_as_well(named, trusted):
+    assert "none was given; set REDIS_PASSWORD" in refusal(replace(named, password=None))
+    assert "the password is wrong" in refusal(replace(named, password=SECRET))
 
 
 def test_a_server_that_wants_tls_is_told(tmp_path):
