@@ -1,8 +1,8 @@
 """The exception: a network load balancer by which one address outside reaches Redis.
 
-Nothing in the cluster needs it: staging, reaping and status run there as priority work. It is for looking into Redis from
-a laptop. It passes TLS through: the certificate is Redis' own, verified against Redis' own name, and the token is asked
-for as always. Its security group admits one address; Redis' group admits it only while it stands.
+Nothing in the cluster needs it: staging, reaping and status run there as priority work. It is for looking into Redis
+from a laptop. It passes TLS through: the certificate is Redis' own, verified against Redis' own name, and the token is
+asked for as always. Its security group admits one address; Redis' group admits it only while it stands.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 from typing import Any
 
 from orbresearch.cloud.aws import STACK, TAG, Account, code_of, open_account, speaking
 from orbresearch.cloud.redis import PORT, Redis, find_redis, resource_name
-from orbresearch.cloud.stack import Stack, find_stack
+from orbresearch.cloud.stack import Stack, find_stack, narrow_range
 from orbresearch.cloud.waiting import wait_while
 from orbresearch.console import tell
 from orbresearch.errors import BadInput, CloudFailed, OrbError
@@ -90,16 +89,16 @@ def start_load_balancer(*, allow: str, stack: str = STACK, region: str | None = 
     >>> os.environ.update(balancer.environ)  # doctest: +SKIP
     >>> orb.cloud.stop_load_balancer()  # doctest: +SKIP
     """
-    allow, name = _narrow(allow), resource_name(stack)
+    allow, name = narrow_range(allow), resource_name(stack)
     account = open_account(region)
     redis, where = _require_redis(account, stack), find_stack(account, stack)
     address = _resolve(redis.endpoint)
     stood = _describe(account, name) is not None
     try:
         dns_name = _build(account, where, name, allow, address)
-    except (OrbError, KeyboardInterrupt):
+    except (OrbError, KeyboardInterrupt) as error:
         if not stood:
-            tell(f"{_STARTING} failed; what was half made is being deleted")
+            tell(f"{str(error) or 'interrupted'}: what was half made of the load balancer is being deleted")
             _remove(account, where, name)
         raise
     tell(f"Redis of stack {stack!r} is open to {allow} at {dns_name}:{PORT}; close it by stop_load_balancer()")
@@ -132,19 +131,6 @@ def find_load_balancer(account: Account, stack: str = STACK) -> Balancer | None:
     redis, group = find_redis(account, stack), _find_group(account, find_stack(account, stack), name)
     allow = ", ".join(sorted(_admitted(group))) if group else ""
     return Balancer(name, found["DNSName"], PORT, allow, redis.endpoint if redis else "")
-
-
-def _narrow(allow: str) -> str:
-    """Return the network that is let in; refuse one that is wider than 256 addresses."""
-    fix = "give your own address, as https://checkip.amazonaws.com tells it, with /32: 203.0.113.7/32"
-    try:
-        network = IPv4Network(allow)
-    except ValueError as error:
-        raise BadInput("allow", f"{allow!r} is no IPv4 network ({error})", fix) from None
-    if network.prefixlen < 24:
-        wrong = f"{allow} lets {network.num_addresses:,} addresses in, and behind it is Redis with a password alone"
-        raise BadInput("allow", wrong, fix)
-    return str(network)
 
 
 def _require_redis(account: Account, stack: str) -> Redis:
@@ -206,7 +192,9 @@ def _describe(account: Account, name: str) -> dict[str, Any] | None:
             return None
         tagged = elb.describe_tags(ResourceArns=[found["LoadBalancerArn"]])["TagDescriptions"][0]["Tags"]
     if not any(tag["Key"] == TAG for tag in tagged):
-        raise BadInput("load balancer", f"{name} has no tag {TAG}: it is somebody else's", "deploy a stack of another name")
+        raise BadInput(
+            "load balancer", f"{name} has no tag {TAG}: it is somebody else's", "deploy a stack of another name"
+        )
     return found
 
 
@@ -297,6 +285,7 @@ def _make_target(account: Account, stack: Stack, name: str, address: str) -> str
                 TargetType="ip",
                 HealthCheckProtocol="TCP",
                 HealthCheckIntervalSeconds=10,
+                HealthyThresholdCount=2,  # half a minute sooner than by default
                 Tags=[_tag(stack)],
             )["TargetGroups"][0]["TargetGroupArn"]
         health = elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]

@@ -1,8 +1,8 @@
 """Redis in ElastiCache: started when work begins, found again by its name and tag, stopped when it ends.
 
 It is a replication group with cluster mode disabled: what is staged wants three databases, and cluster mode, like
-ElastiCache Serverless, has one. Every connection is TLS with the token of the stack's secret, from the workers' security
-group alone. It keeps nothing: what is staged in it is lost when it stops.
+ElastiCache Serverless, has one. Every connection is TLS with the token of the stack's secret, from the workers'
+security group alone. It keeps nothing: what is staged in it is lost when it stops.
 """
 
 from __future__ import annotations
