@@ -55,7 +55,7 @@ def test_a_worker_that_does_not_answer_is_a_difference():
 @pytest.fixture
 def client():
     with (
-        LocalCluster(n_workers=1, processes=False, host="127.0.0.1", dashboard_address=":0") as cluster,
+        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
