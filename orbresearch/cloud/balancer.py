@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from orbresearch.cloud.admission import admit_balancer, admit_only, admitted, find_group, make_group, shut, tag_of
 from orbresearch.cloud.aws import STACK, TAG, Account, code_of, open_account, speaking
 from orbresearch.cloud.redis import PORT, Redis, find_redis, resource_name
 from orbresearch.cloud.stack import Stack, find_stack, narrow_range
@@ -128,8 +129,8 @@ def find_load_balancer(account: Account, stack: str = STACK) -> Balancer | None:
     found = _describe(account, name)
     if found is None:
         return None
-    redis, group = find_redis(account, stack), _find_group(account, find_stack(account, stack), name)
-    allow = ", ".join(sorted(_admitted(group))) if group else ""
+    redis, group = find_redis(account, stack), find_group(account, find_stack(account, stack), name)
+    allow = ", ".join(sorted(admitted(group))) if group else ""
     return Balancer(name, found["DNSName"], PORT, allow, redis.endpoint if redis else "")
 
 
@@ -153,9 +154,9 @@ def _resolve(endpoint: str) -> str:
 
 def _build(account: Account, stack: Stack, name: str, allow: str, address: str) -> str:
     """Make what is not there yet, in an order in which nobody else is ever let in; return the balancer's name."""
-    group = _make_group(account, stack, name)
-    _admit_only(account, group, allow)
-    _admit_balancer(account, stack, group["GroupId"])
+    group = make_group(account, stack, name)
+    admit_only(account, group, allow)
+    admit_balancer(account, stack, group["GroupId"])
     target = _make_target(account, stack, name, address)
     elb, found = account.client("elbv2"), _describe(account, name)
     with speaking(_STARTING):
@@ -167,19 +168,15 @@ def _build(account: Account, stack: Stack, name: str, allow: str, address: str) 
                 IpAddressType="ipv4",
                 Subnets=list(stack.subnets),
                 SecurityGroups=[group["GroupId"]],  # at once or never: AWS adds none to a balancer made without
-                Tags=[_tag(stack)],
+                Tags=[tag_of(stack)],
             )["LoadBalancers"][0]
         arn, action = found["LoadBalancerArn"], {"Type": "forward", "TargetGroupArn": target}
         if not elb.describe_listeners(LoadBalancerArn=arn)["Listeners"]:
             elb.create_listener(
-                LoadBalancerArn=arn, Protocol="TCP", Port=PORT, DefaultActions=[action], Tags=[_tag(stack)]
+                LoadBalancerArn=arn, Protocol="TCP", Port=PORT, DefaultActions=[action], Tags=[tag_of(stack)]
             )
     _await(account, name, target)
     return str(found["DNSName"])
-
-
-def _tag(stack: Stack) -> dict[str, str]:
-    return {"Key": TAG, "Value": stack.name}
 
 
 def _describe(account: Account, name: str) -> dict[str, Any] | None:
@@ -196,71 +193,6 @@ def _describe(account: Account, name: str) -> dict[str, Any] | None:
             "load balancer", f"{name} has no tag {TAG}: it is somebody else's", "deploy a stack of another name"
         )
     return found
-
-
-def _find_group(account: Account, stack: Stack, name: str) -> dict[str, Any] | None:
-    filters = {"vpc-id": stack.vpc, "group-name": name, f"tag:{TAG}": stack.name}
-    with speaking("looking for the load balancer's security group"):
-        found = account.client("ec2").describe_security_groups(
-            Filters=[{"Name": key, "Values": [value]} for key, value in filters.items()]
-        )["SecurityGroups"]
-    return found[0] if found else None
-
-
-def _make_group(account: Account, stack: Stack, name: str) -> dict[str, Any]:
-    """Return the balancer's own security group; a new one admits nobody."""
-    found = _find_group(account, stack, name)
-    if found:
-        return found
-    with speaking(_STARTING):
-        made = account.client("ec2").create_security_group(
-            GroupName=name,
-            Description="Who reaches Redis from outside",
-            VpcId=stack.vpc,
-            TagSpecifications=[{"ResourceType": "security-group", "Tags": [_tag(stack)]}],
-        )
-    return {"GroupId": made["GroupId"], "IpPermissions": []}
-
-
-def _admitted(group: dict[str, Any]) -> set[str]:
-    return {each["CidrIp"] for rule in group["IpPermissions"] for each in rule.get("IpRanges", ())}
-
-
-def _admit_only(account: Account, group: dict[str, Any], allow: str) -> None:
-    """Close the balancer to everybody else, then open it to ``allow``."""
-    ec2 = account.client("ec2")
-    with speaking(f"admitting {allow}"):
-        if group["IpPermissions"] and _admitted(group) != {allow}:
-            ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=group["IpPermissions"])
-        if _admitted(group) != {allow}:
-            ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[_rule(CidrIp=allow)])
-
-
-def _rule(CidrIp: str | None = None, GroupId: str | None = None) -> dict[str, Any]:  # noqa: N803
-    """Return a rule that admits a network or a security group to Redis' port."""
-    said = {"Description": "load balancer"}
-    who = {"IpRanges": [{"CidrIp": CidrIp, **said}]} if CidrIp else {"UserIdGroupPairs": [{"GroupId": GroupId, **said}]}
-    return {"IpProtocol": "tcp", "FromPort": PORT, "ToPort": PORT, **who}
-
-
-def _admit_balancer(account: Account, stack: Stack, group: str) -> None:
-    _change(account, "authorize_security_group_ingress", "InvalidPermission.Duplicate", stack, group)
-
-
-def _shut(account: Account, stack: Stack, group: str) -> None:
-    _change(account, "revoke_security_group_ingress", "InvalidPermission.NotFound", stack, group)
-
-
-def _change(account: Account, operation: str, done: str, stack: Stack, group: str) -> None:
-    """Add the balancer to those whom Redis admits, or take it away; ``done`` says that this was so already."""
-    from botocore.exceptions import ClientError
-
-    with speaking(_STARTING if done.endswith("Duplicate") else _STOPPING):
-        try:
-            getattr(account.client("ec2"), operation)(GroupId=stack.redis_group, IpPermissions=[_rule(GroupId=group)])
-        except ClientError as error:
-            if code_of(error) != done:
-                raise
 
 
 def _find_target(account: Account, name: str) -> str | None:
@@ -286,7 +218,7 @@ def _make_target(account: Account, stack: Stack, name: str, address: str) -> str
                 HealthCheckProtocol="TCP",
                 HealthCheckIntervalSeconds=10,
                 HealthyThresholdCount=2,  # half a minute sooner than by default
-                Tags=[_tag(stack)],
+                Tags=[tag_of(stack)],
             )["TargetGroups"][0]["TargetGroupArn"]
         health = elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
         old = [{"Id": each["Target"]["Id"]} for each in health if each["Target"]["Id"] != address]
@@ -318,9 +250,9 @@ def _await(account: Account, name: str, target: str) -> None:
 
 def _remove(account: Account, stack: Stack, name: str) -> None:
     """Close the way, then delete what it was made of, each once nothing uses it any more."""
-    group = _find_group(account, stack, name)
+    group = find_group(account, stack, name)
     if group:
-        _shut(account, stack, group["GroupId"])
+        shut(account, stack, group["GroupId"])
     elb, found = account.client("elbv2"), _describe(account, name)
     if found:
         with speaking(_STOPPING), suppress(elb.exceptions.LoadBalancerNotFoundException):
