@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from orbresearch.cloud.aws import STACK, TAG, Account, code_of, open_account, pages, speaking
 from orbresearch.cloud.formation import describe_stack, put_stack, remove_stack, settled
+from orbresearch.cloud.in_use import refuse_in_use, running_arns
 from orbresearch.cloud.secrets import write_certificates, write_database
 from orbresearch.console import tell
 from orbresearch.errors import BadInput
@@ -142,7 +143,7 @@ def deploy(
     template = files("orbresearch.cloud").joinpath("stack.yaml").read_text()
     changed = put_stack(account, stack, template, parameters, {TAG: stack})
     home = find_stack(account, stack)
-    renewed = write_certificates(account, home, in_use=bool(_running(account, home.cluster_arn)))
+    renewed = write_certificates(account, home, in_use=bool(running_arns(account, home.cluster_arn)))
     written = write_database(account, home, store)
     news = [
         what for what, new in (("stack", changed), ("certificates", renewed), ("database's account", written)) if new
@@ -164,7 +165,7 @@ def delete(stack: str = STACK, region: str | None = None) -> None:
     Raises
     ------
     BadInput
-        Tasks, Redis or a load balancer run on it: which, and what stops them.
+        Tasks, Redis or a load balancer run on it, or people hold its policies: which, and what ends that.
     CloudFailed
         Something in it cannot be deleted: what, and why.
 
@@ -178,7 +179,7 @@ def delete(stack: str = STACK, region: str | None = None) -> None:
         tell(f"stack {stack} in {account.region}: there is none")
         return
     _refuse_strangers(found, stack)
-    _refuse_in_use(account, stack, _outputs(found))
+    refuse_in_use(account, stack, _outputs(found))
     began = time.monotonic()
     tell(f"stack {stack} in {account.region}: deleting; this takes minutes")
     remove_stack(account, found["StackId"], stack)
@@ -287,69 +288,20 @@ def _is_loopback(host: str) -> bool:
 
 def _refuse_strangers(found: dict[str, Any] | None, stack: str) -> None:
     """Refuse to touch a stack of the same name that is something else."""
-    if found and found.get("Description") and not found["Description"].startswith(_OURS):
-        wrong = f"the one of that name is something else: {found['Description']}"
+    said = str(found.get("Description", "without a description")) if found else _OURS
+    if not said.startswith(_OURS):
+        wrong = f"the one of that name is something else: {said}"
         raise BadInput(f"stack {stack!r}", wrong, "choose another name: stack=")
 
 
 def _refuse_new_image_under_tasks(account: Account, found: dict[str, Any] | None, image_tag: str | None) -> None:
     """Refuse another image while tasks run: their cluster could not replace a lost worker by one of the same image."""
     outputs = _outputs(found)
-    if not image_tag or image_tag == outputs.get("ImageTag") or "ClusterArn" not in outputs:
+    if not image_tag or image_tag == outputs.get("ImageTag"):
         return
-    if running := _running(account, outputs["ClusterArn"]):
+    if running := running_arns(account, outputs.get("ClusterArn")):
         wrong = f"{len(running)} tasks run with {outputs['ImageTag']}"
-        raise BadInput(
-            "image_tag", wrong, "close their labs first (orb.cloud.tasks() lists them), or orb.cloud.sweep()"
-        )
-
-
-def _refuse_in_use(account: Account, stack: str, outputs: dict[str, str]) -> None:
-    """Refuse to delete what something still runs on."""
-    what = f"stack {stack!r}"
-    if running := _running(account, outputs.get("ClusterArn")):
-        wrong = f"{len(running)} tasks run on it: {', '.join(arn.split('/')[-1] for arn in running[:5])}"
-        raise BadInput(what, wrong, "close their labs, or orb.cloud.sweep()")
-    if balancers := _balancers(account, outputs.get("Vpc")):
-        wrong = f"a load balancer stands in its network: {', '.join(balancers)}"
-        raise BadInput(what, wrong, "orb.cloud.stop_load_balancer(), then delete again")
-    if groups := _caches(account, outputs.get("CacheSubnetGroup")):
-        raise BadInput(
-            what, f"Redis runs in its network: {', '.join(groups)}", "orb.cloud.stop_redis(), then delete again"
-        )
-
-
-def _running(account: Account, cluster_arn: str | None) -> list[str]:
-    """Return the ARNs of tasks that run, or are about to, in a cluster."""
-    from botocore.exceptions import ClientError
-
-    if cluster_arn is None:
-        return []
-    with speaking("listing tasks"):
-        try:
-            return list(pages(account.client("ecs").list_tasks, "taskArns", cluster=cluster_arn))
-        except ClientError as error:
-            if code_of(error) == "ClusterNotFoundException":  # a deletion that failed half-way took it
-                return []
-            raise
-
-
-def _balancers(account: Account, vpc: str | None) -> list[str]:
-    with speaking("listing load balancers"):
-        found = pages(account.client("elbv2").describe_load_balancers, "LoadBalancers")
-        return [one["LoadBalancerName"] for one in found if vpc and one.get("VpcId") == vpc]
-
-
-def _caches(account: Account, subnet_group: str | None) -> list[str]:
-    """Return the names of caches in a subnet group."""
-    with speaking("listing caches"):
-        found = pages(account.client("elasticache").describe_cache_clusters, "CacheClusters")
-        names = [
-            one.get("ReplicationGroupId", one["CacheClusterId"])
-            for one in found
-            if subnet_group and one.get("CacheSubnetGroupName") == subnet_group
-        ]
-    return sorted(set(names))
+        raise BadInput("image_tag", wrong, "close their labs first (orb.cloud.tasks() lists them), or orb.cloud.sweep()")
 
 
 def _delete_task_definitions(account: Account, stack: str) -> None:
