@@ -5,17 +5,22 @@ What the template holds is :mod:`orbresearch.cloud.stack`'s business; here it is
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from orbresearch.cloud.aws import Account, code_of, speaking
-from orbresearch.console import somebody_looks
+from orbresearch.cloud.waiting import wait_while
 from orbresearch.errors import CloudFailed
 
-POLL_SECONDS = 3
-WAIT_SECONDS = 30 * 60  # longer than any stack like ours has been seen to take
+PASSING = {
+    "CREATE_IN_PROGRESS",
+    "ROLLBACK_IN_PROGRESS",
+    "DELETE_IN_PROGRESS",
+    "UPDATE_IN_PROGRESS",
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",  # what was replaced is being removed
+    "UPDATE_ROLLBACK_IN_PROGRESS",
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+}
 # What a creation or a deletion that failed leaves: it cannot be updated, only removed
 HALF_MADE = {
     "CREATE_FAILED",
@@ -113,8 +118,8 @@ def remove_stack(account: Account, stack_id: str, name: str) -> None:
 def settled(account: Account, name: str) -> dict[str, Any] | None:
     """Return a stack once nothing changes it any more: somebody, or a notebook that was killed, may be at it."""
     found = describe_stack(account, name)
-    if found and found["StackStatus"].endswith("_IN_PROGRESS") and found["StackStatus"] not in HALF_MADE:
-        _wait(account, found["StackId"], "waiting for what is under way")
+    if found and found["StackStatus"] in PASSING:
+        _wait(account, found["StackId"], "waiting for")
         found = describe_stack(account, name)
     return found
 
@@ -164,35 +169,15 @@ def _update(account: Account, name: str, given: dict[str, Any]) -> bool:
 
 
 def _wait(account: Account, stack_id: str, doing: str) -> str:
-    """Return the status in which a stack comes to rest, with a bar of its resources for whoever looks."""
-    client, until = account.client("cloudformation"), time.monotonic() + WAIT_SECONDS
-    name = stack_id.split("/")[1]
-    with _bar(f"stack {name}: {doing}") as show:
-        while time.monotonic() < until:
-            with speaking(f"{doing} stack {name}"):
-                status = str(client.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"])
-                # after UPDATE_COMPLETE_CLEANUP_IN_PROGRESS comes UPDATE_COMPLETE: what was replaced is removed
-                if not status.endswith("_IN_PROGRESS"):
-                    return status
-                show(client.describe_stack_resources(StackName=stack_id)["StackResources"])
-            time.sleep(POLL_SECONDS)
+    """Return the status in which a stack comes to rest."""
+    client, name = account.client("cloudformation"), stack_id.split("/")[1]
+
+    def look() -> str:
+        with speaking(f"{doing} stack {name}"):
+            return str(client.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"])
+
     fix = f"look at it: aws cloudformation describe-stack-events --stack-name {name}"
-    raise CloudFailed(f"{doing} stack {name}", f"still {status} after {WAIT_SECONDS // 60} minutes", fix)
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Any]:
-    """Yield what shows how many of a stack's resources have come to rest."""
-    from tqdm.auto import tqdm
-
-    with tqdm(desc=what, unit="resource", leave=False, disable=not somebody_looks()) as bar:
-
-        def show(resources: list[dict[str, Any]]) -> None:
-            bar.total = len(resources)
-            bar.n = sum(resource["ResourceStatus"].endswith("_COMPLETE") for resource in resources)
-            bar.refresh()
-
-        yield show
+    return wait_while(f"{doing} stack {name}", look, PASSING, fix)
 
 
 def _first_reason(account: Account, stack_id: str, verb: str) -> str:

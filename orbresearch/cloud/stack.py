@@ -301,7 +301,9 @@ def _refuse_new_image_under_tasks(account: Account, found: dict[str, Any] | None
         return
     if running := running_arns(account, outputs.get("ClusterArn")):
         wrong = f"{len(running)} tasks run with {outputs['ImageTag']}"
-        raise BadInput("image_tag", wrong, "close their labs first (orb.cloud.tasks() lists them), or orb.cloud.sweep()")
+        raise BadInput(
+            "image_tag", wrong, "close their labs first (orb.cloud.tasks() lists them), or orb.cloud.sweep()"
+        )
 
 
 def _delete_task_definitions(account: Account, stack: str) -> None:
