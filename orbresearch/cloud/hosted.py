@@ -76,8 +76,9 @@ def start_hosted(
     """
     account = open_account(region)
     home = find_stack(account, stack)
+    _require_image(home)
     redis = _require_redis(account, stack)
-    asked = Options(f"orb-{uuid.uuid4().hex[:8]}", environment=_environment(redis), **options)
+    asked = Options(f"orb-{uuid.uuid4().hex[:8]}", environment=redis.environ, **options)
     cost = running_cost(
         max(n_workers, maximum or 0),
         asked.worker_cpu,
@@ -134,8 +135,10 @@ def _require_redis(account: Account, stack: str) -> Redis:
     return redis
 
 
-def _environment(redis: Redis) -> dict[str, str]:
-    return {"REDIS_ENDPOINT": redis.endpoint, "REDIS_PORT": str(redis.port), "REDIS_TLS": "1"}
+def _require_image(home: Stack) -> None:
+    if home.image is None:
+        fix = "tag = orb.cloud.push_image(), then orb.cloud.deploy(..., image_tag=tag)"
+        raise BadInput(f"image of stack {home.name!r}", "none was pushed yet", fix)
 
 
 def _check_cap(cost: RunningCost, cap: float | None) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from orbresearch.cloud.aws import CLUSTER_TAG, STACK, Account, open_account, speaking
-from orbresearch.cloud.balancer import stop_load_balancer
-from orbresearch.cloud.redis import stop_redis
+from orbresearch.cloud.balancer import find_load_balancer, stop_load_balancer
+from orbresearch.cloud.redis import find_redis, stop_redis
 from orbresearch.cloud.running import RunningTask, running_tasks
 from orbresearch.cloud.stack import Stack, find_stack
 from orbresearch.console import tell
@@ -49,8 +49,10 @@ def sweep(
     _stop(account, home, found)
     swept = {"tasks": len(found), "balancers": 0, "redis": 0}
     if redis and cluster is None:
-        swept["balancers"] = int(stop_load_balancer(stack=stack, region=region))
-        swept["redis"] = int(stop_redis(stack=stack, region=region))
+        swept["balancers"] = int(find_load_balancer(account, stack) is not None)
+        swept["redis"] = int(find_redis(account, stack) is not None)
+        stop_load_balancer(stack=stack, region=region)  # also what a start that was cut short has left of one
+        stop_redis(stack=stack, region=region)
     return swept
 
 

@@ -1,0 +1,75 @@
+"""An emulated account for each module: stack, Redis and database stand, nothing runs; at its end it must be empty."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+import orbresearch as orb
+from orbresearch.settings import StoreSettings
+from tests.servers_mysql import RestartableMySQL, require_server, restartable_mysql
+
+if TYPE_CHECKING:
+    from tests.emulator import Emulator
+
+ALLOW = "203.0.113.7/32"
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[RestartableMySQL]:
+    """Return a MariaDB that can be ended and started again."""
+    require_server()
+    with restartable_mysql() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def store_settings(database: RestartableMySQL) -> StoreSettings:
+    return database.server.settings(database.server.create_database())
+
+
+@pytest.fixture(scope="module")
+def module_environ(tmp_path_factory: pytest.TempPathFactory, store_settings: StoreSettings) -> dict[str, str]:
+    return {**store_settings.to_environ(), "ORB_HOME": str(tmp_path_factory.mktemp("home"))}
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory, module_environ: dict[str, str]) -> Iterator[Emulator]:
+    """Return an account with a stack and Redis."""
+    from tests.emulator import emulate  # moto takes seconds to import
+
+
+    with emulate(tmp_path_factory.mktemp("cloud")) as account, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**account.environ, **module_environ}.items():
+            patch.setenv(name, value)
+        orb.cloud.deploy(allow=ALLOW, image_tag="emulated")
+        orb.cloud.start_redis()
+        yield account
+        orb.cloud.stop_redis(force=True)
+        orb.cloud.delete()
+        assert account.leftovers() == []
+
+
+@pytest.fixture
+def at_work(cloud: Emulator, module_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """Point this process at the account; what a test leaves running is its failure, and is removed."""
+    for name, value in {**cloud.environ, **module_environ}.items():
+        monkeypatch.setenv(name, value)
+    yield cloud
+    cloud.restore()
+    left = cloud.tasks()
+    if left:
+        orb.cloud.sweep(redis=False)
+    assert left == []
+
+
+def until(what: Callable[[], object], seconds: float = 60.0) -> object:
+    """Wait until something is true; fail where it does not become so."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, f"not within {seconds:g} s"
+        time.sleep(0.2)
+    return found

@@ -1,0 +1,182 @@
+"""A lab in the emulated cloud: real schedulers, workers, Redis with TLS and MariaDB behind AWS' own interfaces."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import orbresearch as orb
+from orbresearch.errors import BadInput, Unreachable
+from tests.cloud.conftest import until
+from tests.emulator import Emulator
+from tests.servers_mysql import RestartableMySQL
+
+pytestmark = [pytest.mark.slow, pytest.mark.mysql]
+
+GRID = orb.ParameterGrid(
+    stop_distance=orb.frange(0.1, 2.0, 0.1),
+    stop_count_limit=[1, 2, 3],
+    stop_cooloff_period=range(30, 300, 30),
+    limit_distance=range(1, 20),
+)
+
+
+@pytest.fixture(scope="module")
+def sessions() -> orb.Sessions:
+    return orb.synthetic_sessions(40, seed=3)
+
+
+def same_rows(run: orb.Run, sessions: orb.Sessions, grid: orb.ParameterGrid, duration: int = 300) -> None:
+    """Every row of a run is there once, with the numbers of this process's own kernels."""
+    stored = run.results(order_by="backtest_id", descending=False, limit=None)
+    expected = orb.run_grid(sessions, grid, duration)
+    assert len(stored) == len(expected) == stored.backtest_id.nunique()
+    columns = ["stop_distance", "limit_distance", "backtest_profit", "sharpe_ratio", "trades", "max_drawdown"]
+    left, right = (found[columns].reset_index(drop=True) for found in (stored, expected))
+    pd.testing.assert_frame_equal(left, right, check_dtype=False, check_exact=True)
+
+
+def test_a_third_of_the_workers_interrupted_loses_and_doubles_nothing(at_work: Emulator, sessions):
+    with orb.Lab.fargate(3, spot_share=1.0) as lab:
+        until(lambda: len(at_work.tasks("worker")) == 3 and lab.slots() == 3)
+        before = {task.arn for task in at_work.tasks("worker")}
+        run = lab.submit(sessions, GRID, range_duration=[300, 600, 900])
+        until(lambda: lab.progress(run.order)["computed"])
+        at_work.interrupt(sorted(before)[0])
+        run.wait()
+        assert run.persisted() == len(run)
+        assert run.status()["failures"] == []
+        found = run.results(order_by="backtest_id", limit=None)
+        assert found.backtest_id.nunique() == len(found) == len(run)
+        until(lambda: len(at_work.tasks("worker")) == 3)
+        replaced = {task.arn for task in at_work.tasks("worker")}
+        assert len(before & replaced) == 2
+        until(lambda: lab.slots() == 3)
+    with pytest.raises(BadInput, match="closed"):
+        lab.runs()
+
+
+def test_the_rows_are_those_of_this_process(at_work: Emulator, sessions):
+    with orb.Lab.fargate(2) as lab:
+        run = lab.submit(sessions, orb.seed_grid()).wait()
+    same_rows(run, sessions, orb.seed_grid())
+
+
+NOTEBOOK = """
+import sys
+import orbresearch as orb
+from tests.cloud.test_labs import GRID
+lab = orb.Lab.fargate(2, idle_timeout=float(sys.argv[1]), lifetime=float(sys.argv[2]))
+run = lab.submit(orb.synthetic_sessions(40, seed=3), GRID, range_duration=[300, 600])
+while not lab.progress(run.order)["computed"]:
+    pass
+print("computing", run.run_id, flush=True)
+run.wait()
+"""
+
+
+def killed_notebook(idle_timeout: float, lifetime: float) -> str:
+    """Start a notebook's process, kill it in the middle of a run; return the run's id."""
+    command = [sys.executable, "-c", NOTEBOOK, str(idle_timeout), str(lifetime)]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as notebook:
+        assert notebook.stdout is not None
+        said = next(line for line in notebook.stdout if line.startswith("computing"))
+        notebook.kill()
+    return said.split()[1]
+
+
+def test_a_killed_notebook_leaves_a_run_that_ends_and_a_cluster_that_ends(at_work: Emulator):
+    run_id = killed_notebook(idle_timeout=8, lifetime=600)
+    until(lambda: orb.open_run(run_id).complete, 90)
+    until(lambda: not at_work.tasks(), 60)
+    assert orb.open_run(run_id).complete
+
+
+def test_another_notebook_attaches_or_sweeps(at_work: Emulator, sessions):
+    run_id = killed_notebook(idle_timeout=600, lifetime=600)
+    lab = orb.Lab.fargate(attach=True)
+    assert set(lab.runs().run_id) >= {run_id}
+    lab.close()
+    assert len(at_work.tasks("scheduler")) == 1, "an attached lab leaves the cluster as it was"
+    listed = orb.cloud.tasks()
+    assert sorted(set(listed.role)) == ["scheduler", "worker"]
+    worker = listed[listed.role == "worker"].task.iloc[0]
+    orb.cloud.stop_task(worker, "one too many")
+    until(lambda: len(at_work.tasks("worker")) == len(listed) - 2)
+    assert orb.cloud.sweep(redis=False)["tasks"] >= 1
+    assert at_work.tasks() == []
+
+
+def test_with_every_spot_task_lost_the_lifetime_ends_the_cluster(at_work: Emulator):
+    began = time.monotonic()
+    killed_notebook(idle_timeout=5, lifetime=40)
+    at_work.no_capacity("FARGATE_SPOT")
+    for task in at_work.tasks("worker"):
+        at_work.interrupt(task.arn)
+    until(lambda: not at_work.tasks("worker"), 30)
+    assert len(at_work.tasks("scheduler")) == 1, "what cannot run keeps Dask from being idle"
+    until(lambda: not at_work.tasks(), 60)
+    assert time.monotonic() - began > 35
+
+
+def test_with_the_database_gone_the_lifetime_ends_the_cluster(at_work: Emulator, database: RestartableMySQL):
+    killed_notebook(idle_timeout=5, lifetime=30)
+    database.kill()
+    try:
+        time.sleep(10)
+        assert at_work.tasks("scheduler"), "results that wait for the store keep Dask from being idle"
+        until(lambda: not at_work.tasks(), 60)
+    finally:
+        database.start()
+
+
+def test_workers_end_when_the_scheduler_dies(at_work: Emulator):
+    lab = orb.Lab.fargate(2)
+    until(lambda: lab.slots() == 2)
+    at_work.kill(at_work.tasks("scheduler")[0].arn)
+    until(lambda: not at_work.tasks(), 90)
+    with pytest.raises(Unreachable, match="has ended"):
+        lab.lifecycle_result_data()
+    lab.close()
+
+
+def test_it_grows_while_there_is_work_and_shrinks_after_it(at_work: Emulator, sessions):
+    many = orb.ParameterGrid(orb.frange(0.1, 2.0, 0.05), [1, 2, 3, 4], range(30, 600, 15), range(1, 40))
+    with orb.Lab.fargate(1, maximum=3) as lab:
+        assert len(at_work.tasks("worker")) == 1
+        run = lab.submit(sessions, many, keep=orb.Best(100))
+        until(lambda: len(at_work.tasks("worker")) == 3, 60)
+        run.cancel()
+        until(lambda: len(at_work.tasks("worker")) == 1, 90)
+
+
+def test_a_price_above_the_cap_starts_nothing(at_work: Emulator):
+    calls = len(at_work.calls)
+    with pytest.raises(BadInput, match=r"price_cap=0\.01"):
+        orb.Lab.fargate(50, price_cap=0.01)
+    assert not [call for call in at_work.calls[calls:] if call.operation == "RunTask"]
+
+
+def test_fifty_workers_start_within_twenty_calls_a_second(at_work: Emulator):
+    at_work.stub(True)
+    calls = len(at_work.calls)
+    stop = threading.Event()
+    try:
+        with pytest.raises(orb.OrbError):  # stubs never connect: the scheduler, a stub as well, does not answer
+            from orbresearch.cloud import hosted
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(hosted, "CONNECT_SECONDS", 3)
+                orb.Lab.fargate(50)
+    finally:
+        stop.set()
+        at_work.stub(False)
+    times = sorted(call.time for call in at_work.calls[calls:])
+    assert times
