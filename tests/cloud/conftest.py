@@ -59,7 +59,6 @@ def at_work(cloud: Emulator, module_environ: dict[str, str], monkeypatch: pytest
     for name, value in {**cloud.environ, **module_environ}.items():
         monkeypatch.setenv(name, value)
     yield cloud
-    cloud.restore()
     left = cloud.tasks()
     if left:
         orb.cloud.sweep(redis=False)
