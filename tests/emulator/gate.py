@@ -1,0 +1,99 @@
+"""The one entrance: every request is recorded, may fail on purpose, is checked against IAM, and is answered here or by moto."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tests.emulator.protocol import Refused, Request
+
+Handler = Callable[[Request], dict[str, Any]]
+Check = Callable[[Request], None]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the API.
+
+    Parameters
+    ----------
+    time : float
+        When it came, in seconds of ``time.monotonic``.
+    service, operation, principal : str
+        The principal is the caller's ARN.
+    """
+
+    time: float
+    service: str
+    operation: str
+    principal: str
+
+
+class Gate:
+    """A WSGI application in front of moto's.
+
+    Parameters
+    ----------
+    moto : callable
+        Moto's WSGI application.
+    name : callable
+        Returns the ARN behind an access key.
+    private : set of str
+        Access keys of the emulator's own hands: neither recorded nor checked.
+    """
+
+    def __init__(self, moto: Any, name: Callable[[str], str], private: set[str]) -> None:
+        self._moto, self._name, self._private = moto, name, private
+        self._lock = threading.Lock()
+        self.calls: list[Call] = []
+        self.checks: list[Check] = []
+        self.handlers: dict[tuple[str, str], Handler] = {}
+        self.before: dict[tuple[str, str], Check] = {}
+        self.direct: set[str] = set()
+
+    def handle(self, service: str, **handlers: Handler) -> None:
+        """Answer operations of a service here rather than by moto: ``handle("ecs", RunTask=...)``."""
+        self.handlers.update({(service, operation): handler for operation, handler in handlers.items()})
+
+    def __call__(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        request = Request.read(environ, body)
+        if request is None or request.key in self.direct:
+            return self._moto(environ, start)
+        try:
+            return self._answer(request, environ, start)
+        except Refused as refused:
+            return self._say(request, refused, start)
+        except ClientError as error:
+            said = error.response["Error"]
+            return self._say(request, Refused(said["Code"], said.get("Message", "")), start)
+
+    def _answer(self, request: Request, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        if request.key not in self._private:
+            self._record(request)
+            for check in self.checks:
+                check(request)
+        named = (request.service, request.operation)
+        if named in self.before:
+            self.before[named](request)
+        if named in self.handlers:
+            return self._say(request, self.handlers[named](request), start)
+        return self._moto(environ, start)
+
+    def _record(self, request: Request) -> None:
+        call = Call(time.monotonic(), request.service, request.operation, self._name(request.key))
+        with self._lock:
+            self.calls.append(call)
+
+    @staticmethod
+    def _say(request: Request, result: dict[str, Any] | Refused, start: Any) -> Iterable[bytes]:
+        status, headers, body = request.answer(result)
+        start(status, headers)
+        return body
