@@ -124,14 +124,11 @@ def settled(account: Account, name: str) -> dict[str, Any] | None:
     return found
 
 
-def _parameters(found: dict[str, Any] | None, template: str, given: Mapping[str, str]) -> list[dict[str, Any]]:
+def _parameters(found: dict[str, Any] | None, template: str, given: Mapping[str, str]) -> list[dict[str, str]]:
     """Return parameters as an update wants them: what is not named keeps its value, if the template still has it."""
-    values: list[dict[str, Any]] = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
-    for parameter in (found or {}).get("Parameters", []):
-        key = parameter["ParameterKey"]
-        if key not in given and f"\n  {key}:\n" in template:
-            values.append({"ParameterKey": key, "UsePreviousValue": True})
-    return values
+    before = {one["ParameterKey"]: one["ParameterValue"] for one in (found or {}).get("Parameters", [])}
+    kept = {key: value for key, value in before.items() if f"\n  {key}:\n" in template}
+    return [{"ParameterKey": key, "ParameterValue": value} for key, value in {**kept, **given}.items()]
 
 
 def _create(account: Account, name: str, given: dict[str, Any]) -> bool:

@@ -30,6 +30,8 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")  # a prefix of names of which Elasti
 _OURS = "orbresearch:"  # so the template's description begins
 # Roles that AWS' services take in this account; in a new account the first cluster fails for want of the first
 _SERVICES = ("ecs.amazonaws.com", "elasticache.amazonaws.com", "elasticloadbalancing.amazonaws.com")
+# It is there; or one may not make it, but it may be there all the same, and otherwise the stack will tell
+_ROLE_MAY_BE_THERE = {"InvalidInput", "EntityAlreadyExists", "AccessDenied"}
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def deploy(
     _refuse_new_image_under_tasks(account, found, image_tag)
     began = time.monotonic()
     tell(f"stack {stack} in {account.region}: {'updating' if found else 'creating'}; this takes minutes")
-    make_service_roles(account)
+    if found is None:
+        make_service_roles(account)
     template = files("orbresearch.cloud").joinpath("stack.yaml").read_text()
     changed = put_stack(account, stack, template, parameters, {TAG: stack})
     home = find_stack(account, stack)
@@ -250,8 +253,8 @@ def make_service_roles(account: Account) -> None:
         for service in _SERVICES:
             try:
                 iam.create_service_linked_role(AWSServiceName=service)
-            except ClientError as error:  # InvalidInput: it is there; AccessDenied: it may be, and the stack will tell
-                if code_of(error) not in ("InvalidInput", "AccessDenied"):
+            except ClientError as error:
+                if code_of(error) not in _ROLE_MAY_BE_THERE:
                     raise
 
 
