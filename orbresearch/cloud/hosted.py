@@ -17,6 +17,7 @@ from orbresearch.console import tell
 from orbresearch.errors import BadInput, CloudFailed
 
 CONNECT_SECONDS = 60  # until a scheduler that runs listens
+ADAPT_SECONDS = 10  # between two looks at how much work is left; three that agree let workers go
 _FAILURES = 3  # of workers, with none connected, that end a start
 
 
@@ -177,7 +178,7 @@ def _start(account: Account, home: Stack, asked: Options, security: Any, n_worke
             cluster.scale(n_workers)
             cluster.sync(cluster.first_worker, min(n_workers, _FAILURES))
             if maximum is not None and maximum > n_workers:
-                cluster.adapt(Adaptive=Wanted, minimum=n_workers, maximum=maximum, interval="10s")
+                cluster.adapt(Adaptive=Wanted, minimum=n_workers, maximum=maximum, interval=f"{ADAPT_SECONDS}s")
     except BaseException as error:
         if cluster is not None:
             cluster.close(timeout=600)

@@ -41,7 +41,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, module_environ: dict[str, st
     """Return an account with a stack and Redis."""
     from tests.emulator import emulate  # moto takes seconds to import
 
-
     with emulate(tmp_path_factory.mktemp("cloud")) as account, pytest.MonkeyPatch.context() as patch:
         for name, value in {**account.environ, **module_environ}.items():
             patch.setenv(name, value)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import orbresearch as orb
+from orbresearch.cloud import adapt, hosted
 from orbresearch.errors import BadInput, Unreachable
 from tests.cloud.conftest import until
 from tests.emulator import Emulator
@@ -20,12 +21,8 @@ from tests.servers_mysql import RestartableMySQL
 
 pytestmark = [pytest.mark.slow, pytest.mark.mysql]
 
-GRID = orb.ParameterGrid(
-    stop_distance=orb.frange(0.1, 2.0, 0.1),
-    stop_count_limit=[1, 2, 3],
-    stop_cooloff_period=range(30, 300, 30),
-    limit_distance=range(1, 20),
-)
+GRID = orb.ParameterGrid(orb.frange(0.1, 2.0, 0.1), [1, 2, 3], range(30, 300, 30), range(1, 100))
+ENDLESS = orb.ParameterGrid(orb.frange(0.1, 5.0, 0.05), [1, 2, 3, 4], range(0, 600, 5), range(1, 100))
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +47,7 @@ def test_a_third_of_the_workers_interrupted_loses_and_doubles_nothing(at_work: E
         run = lab.submit(sessions, GRID, range_duration=[300, 600, 900])
         until(lambda: lab.progress(run.order)["computed"])
         at_work.interrupt(sorted(before)[0])
+        assert run.persisted() < len(run)
         run.wait()
         assert run.persisted() == len(run)
         assert run.status()["failures"] == []
@@ -72,9 +70,12 @@ def test_the_rows_are_those_of_this_process(at_work: Emulator, sessions):
 NOTEBOOK = """
 import sys
 import orbresearch as orb
-from tests.cloud.test_labs import GRID
-lab = orb.Lab.fargate(2, idle_timeout=float(sys.argv[1]), lifetime=float(sys.argv[2]))
-run = lab.submit(orb.synthetic_sessions(40, seed=3), GRID, range_duration=[300, 600])
+from tests.cloud.test_labs import ENDLESS, GRID
+lab = orb.Lab.fargate(2, idle_timeout=float(sys.argv[1]), lifetime=float(sys.argv[2]), spot_share=1.0)
+if sys.argv[3] == "endless":
+    run = lab.submit(orb.synthetic_sessions(250), ENDLESS, range(300, 6000, 300), keep=orb.Best(100))
+else:
+    run = lab.submit(orb.synthetic_sessions(40, seed=3), GRID, range_duration=[300, 600])
 while not lab.progress(run.order)["computed"]:
     pass
 print("computing", run.run_id, flush=True)
@@ -82,9 +83,9 @@ run.wait()
 """
 
 
-def killed_notebook(idle_timeout: float, lifetime: float) -> str:
+def killed_notebook(idle_timeout: float, lifetime: float, work: str = "") -> str:
     """Start a notebook's process, kill it in the middle of a run; return the run's id."""
-    command = [sys.executable, "-c", NOTEBOOK, str(idle_timeout), str(lifetime)]
+    command = [sys.executable, "-c", NOTEBOOK, str(idle_timeout), str(lifetime), work]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as notebook:
         assert notebook.stdout is not None
@@ -94,7 +95,7 @@ def killed_notebook(idle_timeout: float, lifetime: float) -> str:
 
 
 def test_a_killed_notebook_leaves_a_run_that_ends_and_a_cluster_that_ends(at_work: Emulator):
-    run_id = killed_notebook(idle_timeout=8, lifetime=600)
+    run_id = killed_notebook(idle_timeout=10, lifetime=600)
     until(lambda: orb.open_run(run_id).complete, 90)
     until(lambda: not at_work.tasks(), 60)
     assert orb.open_run(run_id).complete
@@ -117,20 +118,21 @@ def test_another_notebook_attaches_or_sweeps(at_work: Emulator, sessions):
 
 def test_with_every_spot_task_lost_the_lifetime_ends_the_cluster(at_work: Emulator):
     began = time.monotonic()
-    killed_notebook(idle_timeout=5, lifetime=40)
+    killed_notebook(idle_timeout=10, lifetime=40, work="endless")
     for task in at_work.tasks("worker"):
         at_work.interrupt(task.arn)
     until(lambda: not at_work.tasks("worker"), 30)
+    time.sleep(13)
     assert len(at_work.tasks("scheduler")) == 1, "what cannot run keeps Dask from being idle"
     until(lambda: not at_work.tasks(), 60)
     assert time.monotonic() - began > 35
 
 
 def test_with_the_database_gone_the_lifetime_ends_the_cluster(at_work: Emulator, database: RestartableMySQL):
-    killed_notebook(idle_timeout=5, lifetime=30)
+    killed_notebook(idle_timeout=10, lifetime=30)
     database.kill()
     try:
-        time.sleep(10)
+        time.sleep(13)
         assert at_work.tasks("scheduler"), "results that wait for the store keep Dask from being idle"
         until(lambda: not at_work.tasks(), 60)
     finally:
@@ -147,11 +149,12 @@ def test_workers_end_when_the_scheduler_dies(at_work: Emulator):
     lab.close()
 
 
-def test_it_grows_while_there_is_work_and_shrinks_after_it(at_work: Emulator, sessions):
-    many = orb.ParameterGrid(orb.frange(0.1, 2.0, 0.05), [1, 2, 3, 4], range(30, 600, 15), range(1, 40))
+def test_it_grows_while_there_is_work_and_shrinks_after_it(at_work: Emulator, sessions, monkeypatch):
+    monkeypatch.setattr(adapt, "END_SECONDS", 2.0)
+    monkeypatch.setattr(hosted, "ADAPT_SECONDS", 1)
     with orb.Lab.fargate(1, maximum=3) as lab:
         assert len(at_work.tasks("worker")) == 1
-        run = lab.submit(sessions, many, keep=orb.Best(100))
+        run = lab.submit(sessions, ENDLESS, range(300, 6000, 300), keep=orb.Best(100))
         until(lambda: len(at_work.tasks("worker")) == 3, 60)
         run.cancel()
         until(lambda: len(at_work.tasks("worker")) == 1, 90)

@@ -19,7 +19,17 @@ from tests.emulator.network import Wire
 from tests.emulator.protocol import Request
 from tests.emulator.site import Site
 
-_CHANGES = ["CreateLoadBalancer", "CreateListener", "DeleteListener", "DeleteLoadBalancer", "DeleteTargetGroup", "DeregisterTargets", "ModifyListener", "RegisterTargets", "SetSecurityGroups"]
+_CHANGES = [
+    "CreateLoadBalancer",
+    "CreateListener",
+    "DeleteListener",
+    "DeleteLoadBalancer",
+    "DeleteTargetGroup",
+    "DeregisterTargets",
+    "ModifyListener",
+    "RegisterTargets",
+    "SetSecurityGroups",
+]
 
 
 class Balancers:

@@ -27,9 +27,22 @@ from tests.emulator.site import Site
 from tests.emulator.task import start_process
 
 # What ElastiCache takes away from Redis.
-_RESTRICTED = (
-    ["acl", "bgrewriteaof", "bgsave", "config", "debug", "failover", "migrate", "module", "psync", "replicaof", "save", "shutdown", "slaveof", "sync"]
-)
+_RESTRICTED = [
+    "acl",
+    "bgrewriteaof",
+    "bgsave",
+    "config",
+    "debug",
+    "failover",
+    "migrate",
+    "module",
+    "psync",
+    "replicaof",
+    "save",
+    "shutdown",
+    "slaveof",
+    "sync",
+]
 _FAMILIES = {"redis7": ("redis", "7.1"), "valkey7": ("valkey", "7.2"), "valkey8": ("valkey", "8.0")}
 _DEFAULT_FAMILIES = {"redis": "redis7", "valkey": "valkey8"}
 _POLICIES = {"maxmemory-policy": "volatile-lru", "databases": "16", "timeout": "0"}
