@@ -1,0 +1,144 @@
+"""What a cluster costs while it is up, whatever it computes: known before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from orbresearch.cloud.prices import Prices, find_prices
+from orbresearch.errors import BadInput
+
+SPOT_SHARE = 10 / 11  # of workers: ten on Spot for each on demand
+LIFETIME_HOURS = 12.0
+REDIS_SIZE = "cache.t4g.small"
+SCHEDULER_CPU, SCHEDULER_MEMORY = 1.0, 4.0  # vCPUs and GB, as the stack has them
+
+
+@dataclass(frozen=True)
+class RunningCost:
+    """What a cluster costs by the hour, and the most that it can cost. US dollars, without tax.
+
+    Parameters
+    ----------
+    n_workers : int
+    lifetime_hours : float
+        After which the cluster ends by itself.
+    scheduler : float
+        An hour of the scheduler, on demand.
+    workers : float
+        An hour of all workers, Spot at its typical price.
+    workers_on_demand : float
+        An hour of all workers, were every one of them on demand: Spot never costs more.
+    redis : float
+        An hour of Redis, which goes on until ``stop_redis()``.
+    prices : Prices
+    """
+
+    n_workers: int
+    lifetime_hours: float
+    scheduler: float
+    workers: float
+    workers_on_demand: float
+    redis: float
+    prices: Prices
+
+    @property
+    def per_hour(self) -> float:
+        """An hour of everything, Spot at its typical price."""
+        return self.scheduler + self.workers + self.redis
+
+    @property
+    def per_hour_on_demand(self) -> float:
+        """An hour of everything, were every worker on demand."""
+        return self.scheduler + self.workers_on_demand + self.redis
+
+    @property
+    def most(self) -> float:
+        """The most that it can cost until its lifetime ends: every worker at the price on demand all the while."""
+        hourly = self.scheduler + self.workers_on_demand
+        return hourly * self.lifetime_hours + self.redis * ceil(self.lifetime_hours)
+
+    def __repr__(self) -> str:
+        note = f" ({self.prices.note})" if self.prices.note else ""
+        redis = f"; Redis goes on at ${self.redis:.3f} an hour until stop_redis()" if self.redis else ""
+        return (
+            f"{self.n_workers:,} workers: ${self.per_hour:,.2f} an hour, ${self.most:,.2f} at the very most until the "
+            f"lifetime of {self.lifetime_hours:g} h ends{redis}; "
+            f"prices of {self.prices.region} as of {self.prices.date}{note}"
+        )
+
+
+def running_cost(
+    n_workers: int,
+    worker_cpu: float = 1,
+    worker_memory: float = 4,
+    spot_share: float = SPOT_SHARE,
+    lifetime_hours: float = LIFETIME_HOURS,
+    region: str | None = None,
+    redis_size: str | None = REDIS_SIZE,
+    prices: Mapping[str, Any] | None = None,
+    *,
+    redis_engine: str = "valkey",
+    scheduler_cpu: float = SCHEDULER_CPU,
+    scheduler_memory: float = SCHEDULER_MEMORY,
+    arm: bool = False,
+) -> RunningCost:
+    """Return what a cluster costs while it is up.
+
+    Not counted, because it is cents: logs, the stack's secrets, image storage, what leaves AWS.
+
+    Parameters
+    ----------
+    n_workers : int
+    worker_cpu, worker_memory : float
+        vCPUs and GB of each worker.
+    spot_share : float
+        Of workers, from 0 to 1; the scheduler is always on demand.
+    lifetime_hours : float
+    region : str, optional
+        Whose prices.
+    redis_size, redis_engine : str
+        ElastiCache's node type; None: no Redis.
+    prices : mapping, optional
+        Instead of what ``prices.yaml`` says.
+    scheduler_cpu, scheduler_memory : float
+        vCPUs and GB.
+    arm : bool
+        Whether tasks run on Graviton.
+
+    Raises
+    ------
+    BadInput
+        What makes no sense, and a Redis of a size whose price is not known.
+
+    Examples
+    --------
+    >>> round(running_cost(100, region="us-east-1", redis_size=None).per_hour, 4)
+    2.6818
+    """
+    _check(n_workers, spot_share, cpu=worker_cpu, memory=worker_memory, lifetime_hours=lifetime_hours)
+    known = find_prices(region, prices)
+    each = known.task_hour(worker_cpu, worker_memory, arm=arm)
+    spot = known.task_hour(worker_cpu, worker_memory, spot=True, arm=arm)
+    return RunningCost(
+        n_workers,
+        float(lifetime_hours),
+        known.task_hour(scheduler_cpu, scheduler_memory, arm=arm),
+        n_workers * (spot_share * spot + (1 - spot_share) * each),
+        n_workers * each,
+        known.cache_hour(redis_size, redis_engine) if redis_size else 0.0,
+        known,
+    )
+
+
+def _check(n_workers: int, spot_share: float, **positive: float) -> None:
+    """Refuse what is no cluster."""
+    if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
+        raise BadInput("n_workers", f"{n_workers!r} is no number of 1 or more", "give a whole number")
+    if not 0 <= spot_share <= 1:
+        raise BadInput("spot_share", f"{spot_share!r} is no share", "give 0 to 1")
+    for name, value in positive.items():
+        if not 0 < value < float("inf"):
+            raise BadInput(name, f"{value!r} is not above zero", "give a number above 0")
