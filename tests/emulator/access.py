@@ -101,7 +101,10 @@ def require(
     if "Deny" not in verdicts:
         because = f"because no identity-based policy allows the {action} action"
     on = "" if resource == "*" else f" on resource: {resource}"
-    raise Refused(_denied_code(action), f"User: {who} is not authorized to perform: {action}{on} {because}")
+    raise Refused(
+        _denied_code(request.prefix if request else action.partition(":")[0]),
+        f"User: {who} is not authorized to perform: {action}{on} {because}",
+    )
 
 
 def assumed(role: str) -> str:
@@ -167,8 +170,7 @@ def _list(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _denied_code(action: str) -> str:
-    prefix = action.partition(":")[0]
+def _denied_code(prefix: str) -> str:
     return _QUERY_DENIED.get(prefix, "AccessDenied" if prefix in _QUERY else "AccessDeniedException")
 
 

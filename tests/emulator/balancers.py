@@ -99,7 +99,7 @@ def _targets(elb: Any, listener: Any) -> list[dict[str, Any]]:
         arns = [action.data.get("TargetGroupArn")]
         arns += [group.get("TargetGroupArn") for group in action.data.get("ForwardConfig", {}).get("TargetGroups", [])]
         for group in (elb.target_groups[arn] for arn in dict.fromkeys(arns) if arn in elb.target_groups):
-            found += [{"id": one["id"], "port": one.get("port") or group.port} for one in group.targets.values()]
+            found += [{"id": one["Id"], "port": one.get("Port") or group.port} for one in group.targets.values()]
     return found
 
 

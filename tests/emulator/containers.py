@@ -76,6 +76,7 @@ def _outside(site: Site, task: Any) -> dict[str, str]:
         **site.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
         "HOME": str(task.folder),
+        "HOSTNAME": f"ip-{task.address.replace('.', '-')}.ec2.internal",
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "AWS_REGION": task.region,

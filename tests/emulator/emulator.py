@@ -132,7 +132,7 @@ class Emulator:
 
     def throttle(self, per_second: float | None) -> None:
         """Refuse calls beyond so many within a second; None lets all through."""
-        self.site.faults.per_second = per_second
+        self.site.faults.throttle(per_second)
 
     def expire(self, expired: bool = True) -> None:
         """Have everybody's credentials be expired."""
@@ -233,13 +233,14 @@ def emulate(folder: Path, region: str = "us-east-1") -> Iterator[Emulator]:
         raise RuntimeError("an emulator runs in this process already")
     try:
         moto_api_backend.reset()
-        with mock.patch.dict(os.environ, {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}):
+        with contextlib.ExitStack() as ending:
+            # 1,300 machine images, none of which runs here
+            ending.enter_context(mock.patch.dict(os.environ, {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}))
             cloud = Emulator(folder / "aws", region)
+            ending.callback(cloud._close)
             cloud._start()
-            with contextlib.ExitStack() as ending:
-                ending.callback(cloud._close)
-                ending.enter_context(formation(lambda service, where: cloud._client(service, where, cloud._own)))
-                yield cloud
+            ending.enter_context(formation(lambda service, where: cloud._client(service, where, cloud._own)))
+            yield cloud
     finally:
         moto_api_backend.reset()
         _ONE.release()

@@ -51,6 +51,12 @@ class Faults:
     _recent: deque[float] = field(default_factory=deque)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def throttle(self, per_second: float | None) -> None:
+        """Refuse calls beyond so many within a second, counted from now; None lets all through."""
+        with self._lock:
+            self._recent.clear()
+            self.per_second = per_second
+
     def plan(self, operation: str, code: str, message: str, times: int) -> None:
         """Refuse the next calls of an operation with an error."""
         with self._lock:

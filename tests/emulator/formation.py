@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 from moto.cloudformation import parsing
+from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import CloudFormationBackend, Event, Stack
 from moto.cloudformation.parsing import OutputMap, ResourceMap, clean_json, parse_and_delete_resource
 from moto.ec2.exceptions import DependencyViolationError
@@ -89,6 +90,8 @@ def _forget_outputs(stack: Stack) -> None:
 
 def _update(stack: Stack, template: Any, role_arn: Any = None, parameters: Any = None, tags: Any = None) -> None:
     """Change a stack to another template or other parameters: what is new is made, what changed changed, the rest removed."""
+    if (template, parameters or stack.parameters, tags or stack.tags) == (stack.template, stack.parameters, stack.tags):
+        raise ValidationError(message="No updates are to be performed.")
     stack._add_stack_event("UPDATE_IN_PROGRESS", "User Initiated")
     old, old_tags = stack.resource_map, stack.tags
     before = {name: _resolved(old, name) for name in old.resources}
@@ -212,5 +215,7 @@ def _remove_motos(resources: ResourceMap, there: Any, described: dict[str, Any])
 def _users(ref: str | None, ec2: Any, elb: Any) -> list[str]:
     """Return what stands in a subnet or a security group, for which moto would not keep it."""
     interfaces = [one.id for one in ec2.enis.values() if ref in (one.subnet.id, *(group.id for group in one.group_set))]
-    balancers = [one.name for one in elb.load_balancers.values() if ref in (*one.subnets, *(one.security_groups or []))]
-    return interfaces + balancers
+    for one in elb.load_balancers.values():
+        if ref in (*(subnet.id for subnet in one.subnets), *(one.security_groups or [])):
+            interfaces.append(one.name)
+    return interfaces

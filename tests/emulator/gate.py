@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.emulator.protocol import Refused, Request
+from tests.emulator.protocol import Answer, Refused, Request
 
 Handler = Callable[[Request], dict[str, Any]]
 Check = Callable[[Request], None]
@@ -68,14 +68,20 @@ class Gate:
         if request is None or request.key in self.direct:
             return self._moto(environ, start)
         try:
-            return self._answer(request, environ, start)
+            answer = self._answer(request)
         except Refused as refused:
-            return self._say(request, refused, start)
-        except ClientError as error:
+            answer = request.refuse(refused)
+        except ClientError as error:  # what moto said to a handler
             said = error.response["Error"]
-            return self._say(request, Refused(said["Code"], said.get("Message", "")), start)
+            answer = request.refuse(Refused(said["Code"], said.get("Message", "")))
+        if answer is None:
+            return self._moto(environ, start)
+        status, headers, body = answer
+        start(status, headers)
+        return body
 
-    def _answer(self, request: Request, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+    def _answer(self, request: Request) -> Answer | None:
+        """Return the answer; nothing, where it is moto's to give."""
         if request.key not in self._private:
             self._record(request)
             for check in self.checks:
@@ -83,17 +89,9 @@ class Gate:
         named = (request.service, request.operation)
         if named in self.before:
             self.before[named](request)
-        if named in self.handlers:
-            return self._say(request, self.handlers[named](request), start)
-        return self._moto(environ, start)
+        return request.answer(self.handlers[named](request)) if named in self.handlers else None
 
     def _record(self, request: Request) -> None:
         call = Call(time.monotonic(), request.service, request.operation, self._name(request.key))
         with self._lock:
             self.calls.append(call)
-
-    @staticmethod
-    def _say(request: Request, result: dict[str, Any] | Refused, start: Any) -> Iterable[bytes]:
-        status, headers, body = request.answer(result)
-        start(status, headers)
-        return body

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
 
-from moto.core.exceptions import ServiceException
 from moto.core.model import OperationModel
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.serialize import get_serializer_class
@@ -18,9 +20,18 @@ from moto.core.utils import get_service_model
 _MODELS = {"elasticloadbalancing": "elbv2", "servicequotas": "service-quotas", "tagging": "resourcegroupstaggingapi"}
 _PROTOCOLS = ("json", "query", "ec2")
 
+Answer = tuple[str, list[tuple[str, str]], Iterable[bytes]]
 
-class Refused(ServiceException):
-    """An error that the API answers with: ``Refused(code, message)``."""
+
+class Refused(Exception):
+    """An error that the API answers with."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code, self.message = code, message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(frozen=True)
@@ -78,13 +89,29 @@ class Request:
             raise NotImplementedError(f"the emulator does not speak {protocol} ({self.service})")
         return protocol
 
-    def answer(self, result: dict[str, Any] | Refused) -> tuple[str, list[tuple[str, str]], Iterable[bytes]]:
-        """Return status, headers and body that say a result or an error in the call's protocol."""
-        serializer = get_serializer_class(self.service, self._protocol)
-        said = serializer(operation_model=self._model).serialize(result)
+    def answer(self, result: dict[str, Any]) -> Answer:
+        """Return status, headers and body that say a result in the call's protocol."""
+        said = get_serializer_class(self.service, self._protocol)(operation_model=self._model).serialize(result)
         body = said["body"].encode() if isinstance(said["body"], str) else said["body"]
-        headers = [(name, str(value)) for name, value in said["headers"].items()]
-        return f"{said['status_code']} -", [*headers, ("Content-Length", str(len(body)))], [body]
+        return "200 OK", [*((name, str(value)) for name, value in said["headers"].items()), _length(body)], [body]
+
+    def refuse(self, refused: Refused) -> Answer:
+        """Return status, headers and body that say an error in the call's protocol."""
+        code, message = escape(refused.code), escape(refused.message)
+        if self._protocol == "json":
+            body = json.dumps({"__type": refused.code, "message": refused.message})
+        elif self._protocol == "ec2":
+            error = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
+            body = f"<Response>{error}<RequestID>{uuid.uuid4()}</RequestID></Response>"
+        else:
+            error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+            body = f"<ErrorResponse>{error}<RequestId>{uuid.uuid4()}</RequestId></ErrorResponse>"
+        kind = "application/x-amz-json-1.1" if self._protocol == "json" else "text/xml"
+        return "400 Bad Request", [("Content-Type", kind), _length(body.encode())], [body.encode()]
+
+
+def _length(body: bytes) -> tuple[str, str]:
+    return "Content-Length", str(len(body))
 
 
 def _form(body: bytes) -> list[tuple[str, str]]:
