@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import os
 
 NO_IMAGE = "none-yet"  # default of the template's ImageTag
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")  # a prefix of names of which ElastiCache's and the balancer's are short
+_NAME = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")  # begins names of which some must be short
 _OURS = "orbresearch:"  # so the template's description begins
 # Roles that AWS' services take in this account; in a new account the first cluster fails for want of the first
 _SERVICES = ("ecs.amazonaws.com", "elasticache.amazonaws.com", "elasticloadbalancing.amazonaws.com")
@@ -260,7 +260,7 @@ def make_service_roles(account: Account) -> None:
 
 def _require_name(stack: str) -> None:
     if not _NAME.fullmatch(stack):
-        fix = "use 1 to 24 small letters, digits and hyphens, a letter first"
+        fix = "use 1 to 24 small letters, digits and single hyphens, a letter first"
         raise BadInput("stack", f"{stack!r} is no name for one", fix)
 
 
