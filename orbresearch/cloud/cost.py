@@ -17,7 +17,7 @@ from typing import Any
 from orbresearch.cloud.quota import quota
 from orbresearch.cloud.hourly import LIFETIME_HOURS, REDIS_SIZE, SCHEDULER_CPU, SPOT_SHARE, RunningCost, running_cost
 from orbresearch.errors import BadInput
-from orbresearch.grid import Points
+from orbresearch.grid import ParameterGrid, Points
 from orbresearch.keep import Keep, check_keep
 from orbresearch.plan import SLOTS_SERVED, Chunk, Plan, fit_chunks, make_plan
 from orbresearch.rules import Rules
@@ -91,8 +91,8 @@ class CloudPlan:
         lines = [
             f"{self.backtests:,} backtests in {self.chunks:,} chunks of {self.chunk_seconds:.3g} s "
             f"(as measured here, times {SLOWER:g} for a Fargate vCPU)",
-            f"{self.wall_minutes:,.1f} minutes: {self.start_minutes:g} to start, {self.compute_minutes:,.1f} to compute, "
-            f"meanwhile {self.store_minutes:,.1f} for rows into MySQL; {self.vcpu_hours:,.1f} vCPU-hours",
+            f"{self.wall_minutes:,.1f} minutes: {self.start_minutes:g} to start, {self.compute_minutes:,.1f} to "
+            f"compute, meanwhile {self.store_minutes:,.1f} for rows into MySQL; {self.vcpu_hours:,.1f} vCPU-hours",
             f"${self.with_spot:,.2f} with Spot, ${self.on_demand:,.2f} were every worker on demand; "
             f"${self.redis:.2f} of it Redis",
             repr(self.running),
@@ -180,9 +180,7 @@ def measure(run: Plan, keep: Keep = "all") -> tuple[float, float]:
     preparing : float
         Seconds that a worker takes for an input it has not computed before.
     """
-    from orbresearch.kernels.warm import warm_kernels
-
-    warm_kernels()
+    _warm_up()
     chunks = list(run.chunks())
     chunk = chunks[len(chunks) // 2]
     first = _seconds(run, chunk, keep)
@@ -244,6 +242,16 @@ def reckon(
             *([f"it takes {hours:,.1f} h, longer than its lifetime"] if hours > running.lifetime_hours else []),
         ),
     )
+
+
+def _warm_up() -> None:
+    """Load what a first run loads: kernels, and whatever is imported or compiled on the way to its rows."""
+    from orbresearch.analysis.performance import run_grid
+    from orbresearch.kernels.warm import warm_kernels
+    from orbresearch.sources.synthetic.sessions import synthetic_sessions
+
+    warm_kernels()
+    run_grid(synthetic_sessions(1), ParameterGrid(1.0, 1, 0, 1.0))
 
 
 def _seconds(run: Plan, chunk: Chunk, keep: Keep) -> float:

