@@ -14,8 +14,8 @@ from math import ceil
 from statistics import median
 from typing import Any
 
-from orbresearch.cloud.quota import quota
 from orbresearch.cloud.hourly import LIFETIME_HOURS, REDIS_SIZE, SCHEDULER_CPU, SPOT_SHARE, RunningCost, running_cost
+from orbresearch.cloud.quota import quota
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid, Points
 from orbresearch.keep import Keep, check_keep

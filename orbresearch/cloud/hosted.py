@@ -8,8 +8,8 @@ from typing import Any
 
 from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG, STACK, Account, open_account, speaking
 from orbresearch.cloud.certificates import days_left, read_security
-from orbresearch.cloud.hourly import RunningCost, running_cost
 from orbresearch.cloud.fargate import PORT, Cluster, Options
+from orbresearch.cloud.hourly import RunningCost, running_cost
 from orbresearch.cloud.redis import Redis, find_redis
 from orbresearch.cloud.running import running_tasks
 from orbresearch.cloud.stack import Stack, find_stack
