@@ -3,7 +3,7 @@
 # docker run --rm -it -p 127.0.0.1:8888:8888 -v "$PWD/notebooks:/lab/notebooks" orbresearch jupyter lab --ip 0.0.0.0
 #
 # One image for a laptop, for docker-compose.yml and for tasks on Fargate: orb.cloud.push_image() builds it with the
-# notebook's own Python and packages (PYTHON=3.11, lock.txt) and without Jupyter (EXTRAS=cloud).
+# notebook's own Python and packages (PYTHON=3.11, lock.txt), without Jupyter (EXTRAS=cloud), ended by SIGTERM.
 #
 # Dependencies are those of setup.cfg and nothing else; tests/test_packaging.py looks after that.
 ARG PYTHON=3.12
@@ -54,7 +54,9 @@ ENV PATH=/opt/orbresearch/bin:$PATH \
 RUN python -c "from orbresearch.kernels.warm import warm_kernels; warm_kernels()"
 
 # As process 1 Python would ignore SIGTERM; an interrupt ends a run in good order, and the same command goes on from there.
-STOPSIGNAL SIGINT
+# What starts schedulers and workers puts an init before them, and sends what tells them of a Spot interruption: SIGTERM.
+ARG SIGNAL=SIGINT
+STOPSIGNAL ${SIGNAL}
 
 # CMD, no ENTRYPOINT: `docker run orbresearch jupyter lab`, and what starts Dask schedulers and workers, replace it.
 CMD ["python", "-m", "orbresearch"]

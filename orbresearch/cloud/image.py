@@ -82,8 +82,9 @@ def push_to(account: Account, repository_uri: str, *, tool: str | None = None, p
     with TemporaryDirectory(prefix="orbresearch-image-") as folder:
         make_context(Path(folder))
         tell(f"building image {tag} for {platform} with {Path(program).name}: minutes, the first time")
-        arguments = ["--platform", platform, "--build-arg", f"PYTHON={python_version()}", "--tag", name, folder]
-        _run(program, "building the image", ["build", "--build-arg", f"EXTRAS={EXTRA}", *arguments])
+        chosen = {"PYTHON": python_version(), "EXTRAS": EXTRA, "SIGNAL": "SIGTERM"}
+        options = [f"--build-arg={key}={value}" for key, value in chosen.items()]
+        _run(program, "building the image", ["build", f"--platform={platform}", *options, "--tag", name, folder])
     with _logged_in(account, program, repository_uri):
         tell(f"pushing image {tag}")
         _run(program, "pushing the image", ["push", name])

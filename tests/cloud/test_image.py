@@ -188,8 +188,11 @@ def test_an_image_is_built_from_the_checkout_and_pushed_by_its_tag(docker, repos
     assert tag == image_tag()
     build, login, push, logout = told(docker)
     assert f"--tag {address}:{tag} " in build
-    assert f"--platform linux/amd64 --build-arg PYTHON={sys.version_info.major}.{sys.version_info.minor} " in build
-    assert "--build-arg EXTRAS=cloud" in build
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    words = {"--platform=linux/amd64", f"--build-arg=PYTHON={python}", "--build-arg=EXTRAS=cloud"}
+    assert words | {"--build-arg=SIGNAL=SIGTERM"} <= set(build.split())
+    known = set(re.findall(r"^ARG (\w+)=", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert known == set(re.findall(r"--build-arg=(\w+)=", build)), "what the Dockerfile lets be chosen"
     assert push == f"push {address}:{tag}"
     assert (login.split()[-1], logout.split()[-1]) == (address.partition("/")[0],) * 2
     assert (docker / "lock.txt").read_text() == lock.lock()
