@@ -1,7 +1,7 @@
-"""A cloud on this machine: moto for what AWS remembers, real processes for what it runs, loopback addresses for its network.
+"""A cloud on this machine: moto for what AWS remembers, real processes for what it runs, loopback for its network.
 
-``emulate(folder)`` starts it for as long as its block lasts. Whatever speaks to AWS is pointed at it by ``cloud.environ``;
-what it runs (tasks, Redis, forwarders) listens on 127.0.0.0/8 only and ends with this process.
+``emulate(folder)`` starts it for as long as its block lasts. Whatever speaks to AWS is pointed at it by
+``cloud.environ``; what it runs (tasks, Redis, forwarders) listens on 127.0.0.0/8 only and ends with this process.
 
 =============  ======================================================================================================
 emulator       the whole, and what tests may ask of it
@@ -16,7 +16,7 @@ site           what all of these share
 network        addresses, security groups, forwarders
 formation      CloudFormation: stacks created, updated and deleted with their failures
 kind, kinds    the kinds of its resources that moto lacks or half-makes
-caches         ElastiCache: real Redis servers with TLS
+caches, cache  ElastiCache: its API, and one real Redis server with TLS
 balancers      network load balancers
 quotas         Fargate's quotas
 users          users with the policies a test gives them
@@ -27,7 +27,7 @@ leftovers      what an account still holds
 
 import sys
 
-# jsonschema builds a grammar of international addresses, for three seconds: moto needs it for nothing that is used here.
+# jsonschema builds a grammar of international addresses for three seconds, which nothing here needs.
 if "jsonschema" not in sys.modules and sys.modules.setdefault("rfc3987_syntax", None) is None:
     import moto.cloudformation.parsing  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""Who asks, and whether IAM lets them: identity policies with actions, resources and the conditions that policies here use."""
+"""Who asks, and whether IAM lets them: identity policies with actions, resources and the commonest conditions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The certificate authority that emulated endpoints have their certificates from; processes trust it by SSL_CERT_FILE."""
+"""The certificate authority of emulated endpoints; processes trust it by SSL_CERT_FILE."""
 
 from __future__ import annotations
 

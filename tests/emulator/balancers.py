@@ -1,4 +1,4 @@
-"""Network load balancers: moto remembers them, forwarders carry what their security groups and those of the target let through."""
+"""Network load balancers: moto remembers them, forwarders carry what security groups let through."""
 
 from __future__ import annotations
 
@@ -86,9 +86,8 @@ class Balancers:
         if groups and not self._site.admits(groups, ends[1]):
             return False
         cache = self._caches.at(ends[2])
-        subnets = [ec2.get_subnet(subnet) for subnet in balancer.subnets]
         return cache is None or any(
-            _lets(rule, groups, subnets, ends[3]) for one in cache.groups for rule in one.ingress_rules
+            _lets(rule, groups, balancer.subnets, ends[3]) for one in cache.groups for rule in one.ingress_rules
         )
 
 

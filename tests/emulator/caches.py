@@ -1,51 +1,23 @@
-"""ElastiCache: replication groups with a real redis-server behind each, and their subnet and parameter groups.
-
-As in AWS the commands are gone that would change a server's configuration, TLS is on or off for good, and nothing can be
-deleted that something else uses.
-"""
+"""ElastiCache's API: replication groups, their subnet and parameter groups; nothing goes that something else uses."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import threading
-import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
 from tests.emulator.authority import Authority
+from tests.emulator.cache import PARAMETERS, Cache
 from tests.emulator.gate import Gate
-from tests.emulator.network import listening
 from tests.emulator.protocol import Refused, Request
 from tests.emulator.site import Site
-from tests.emulator.task import start_process
 
-# What ElastiCache takes away from Redis.
-_RESTRICTED = [
-    "acl",
-    "bgrewriteaof",
-    "bgsave",
-    "config",
-    "debug",
-    "failover",
-    "migrate",
-    "module",
-    "psync",
-    "replicaof",
-    "save",
-    "shutdown",
-    "slaveof",
-    "sync",
-]
 _FAMILIES = {"redis7": ("redis", "7.1"), "valkey7": ("valkey", "7.2"), "valkey8": ("valkey", "8.0")}
 _DEFAULT_FAMILIES = {"redis": "redis7", "valkey": "valkey8"}
-_POLICIES = {"maxmemory-policy": "volatile-lru", "databases": "16", "timeout": "0"}
 _IDENTIFIER = re.compile(r"[a-zA-Z](?!.*--)[a-zA-Z0-9-]{0,39}(?<!-)")
 _SEVERAL = "Automatic failover is not supported for replication groups with fewer than 2 cache clusters."
 
@@ -58,149 +30,6 @@ class _Group:
     described: dict[str, Any]
     tags: dict[str, str]
     values: dict[str, str] = field(default_factory=dict)
-
-
-class Cache:
-    """One replication group.
-
-    Parameters
-    ----------
-    site : Site
-    authority : Authority
-    asked : dict
-        What CreateReplicationGroup was given.
-    parameters : dict
-        Values of its parameter group.
-    arn, region : str
-    """
-
-    def __init__(
-        self, site: Site, authority: Authority, asked: dict[str, Any], parameters: dict[str, str], arn: str, region: str
-    ) -> None:
-        self._site, self._authority, self._asked, self._parameters = site, authority, asked, parameters
-        self.arn, self.region, self.id = arn, region, asked["ReplicationGroupId"].lower()
-        self.address, self.port = site.addresses.give(66), asked.get("Port", 6379)
-        self.status, self.created = "creating", datetime.now(UTC)
-        self.tags = {tag["Key"]: tag.get("Value", "") for tag in asked.get("Tags", [])}
-        self.process: subprocess.Popen[bytes] | None = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._live, name=f"cache {self.id}", daemon=True)
-        self._thread.start()
-
-    @property
-    def groups(self) -> list[Any]:
-        """Its security groups, as moto keeps them."""
-        ec2 = ec2_backends[DEFAULT_ACCOUNT_ID][self.region]
-        return [ec2.get_security_group_from_id(group) for group in self._asked.get("SecurityGroupIds", [])]
-
-    def uses(self, name: str) -> bool:
-        """Say whether it stands on a subnet or parameter group."""
-        return name in (self._asked.get("CacheSubnetGroupName"), self._asked.get("CacheParameterGroupName"))
-
-    def delete(self) -> None:
-        """Have it go, in its time."""
-        self.status = "deleting"
-        self._ended.set()
-
-    def close(self) -> None:
-        """End it at once."""
-        self._ended.set()
-        if self.process:
-            self.process.kill()
-        self._thread.join(10)
-
-    def describe(self) -> dict[str, Any]:
-        """Return it as DescribeReplicationGroups does."""
-        asked, tls = self._asked, bool(self._asked.get("TransitEncryptionEnabled"))
-        several = asked.get("NumCacheClusters", 1) > 1
-        described = {
-            "ReplicationGroupId": self.id,
-            "Description": asked["ReplicationGroupDescription"],
-            "Status": self.status,
-            "ARN": self.arn,
-            "MemberClusters": [member["CacheClusterId"] for member in self.members()],
-            "AutomaticFailover": "enabled" if asked.get("AutomaticFailoverEnabled") and several else "disabled",
-            "MultiAZ": "enabled" if asked.get("MultiAZEnabled") else "disabled",
-            "SnapshotRetentionLimit": asked.get("SnapshotRetentionLimit", 0),
-            "ClusterEnabled": False,
-            "ClusterMode": "disabled",
-            "CacheNodeType": asked["CacheNodeType"],
-            "Engine": asked.get("Engine", "redis"),
-            "TransitEncryptionEnabled": tls,
-            "AtRestEncryptionEnabled": bool(asked.get("AtRestEncryptionEnabled")),
-            "AuthTokenEnabled": "AuthToken" in asked,
-            "ReplicationGroupCreateTime": self.created,
-            "NodeGroups": [],
-        }
-        if tls:
-            described["TransitEncryptionMode"] = asked.get("TransitEncryptionMode", "required")
-        if self.status != "creating":
-            endpoint = {"Address": self.address, "Port": self.port}
-            node_group = {"NodeGroupId": "0001", "Status": self.status, "PrimaryEndpoint": endpoint}
-            described["NodeGroups"] = [{**node_group, "ReaderEndpoint": endpoint}]
-        return described
-
-    def members(self) -> list[dict[str, Any]]:
-        """Return its nodes as DescribeCacheClusters does."""
-        groups = [{"SecurityGroupId": group, "Status": "active"} for group in self._asked.get("SecurityGroupIds", [])]
-        return [
-            {
-                "CacheClusterId": f"{self.id}-{number + 1:03d}",
-                "CacheClusterStatus": self.status,
-                "CacheNodeType": self._asked["CacheNodeType"],
-                "Engine": self._asked.get("Engine", "redis"),
-                "EngineVersion": self._asked.get("EngineVersion", ""),
-                "ReplicationGroupId": self.id,
-                "SecurityGroups": groups,
-                "CacheSubnetGroupName": self._asked.get("CacheSubnetGroupName"),
-                "CacheParameterGroup": {"CacheParameterGroupName": self._asked.get("CacheParameterGroupName")},
-            }
-            for number in range(self._asked.get("NumCacheClusters", 1))
-        ]
-
-    def _live(self) -> None:
-        started = time.monotonic()
-        folder = self._site.folder / "caches" / f"{self.id}-{self.address}"
-        folder.mkdir(parents=True, mode=0o700)
-        config = folder / "redis.conf"
-        config.touch(0o600)
-        config.write_text(self._config(folder))
-        program = shutil.which("redis-server") or "redis-server"
-        with (folder / "log").open("wb") as log:
-            self.process = start_process([program, str(config)], {"PATH": "/usr/bin:/bin"}, folder, log)
-        while (
-            (self.address, self.port) not in listening() and self.process.poll() is None and not self._ended.wait(0.02)
-        ):
-            pass
-        config.unlink()
-        if not self._ended.wait(max(0.0, started + self._site.creating_cache - time.monotonic())):
-            self.status = "available" if self.process.poll() is None else "create-failed"
-            self._ended.wait()
-        self.process.kill()
-        self.process.wait()
-        time.sleep(min(self._site.creating_cache, 0.1) if self.status == "deleting" else 0)
-        self.status = "deleted"
-
-    def _config(self, folder: Path) -> str:
-        certificate, key = self._authority.certify(self.address, folder)
-        tls = bool(self._asked.get("TransitEncryptionEnabled"))
-        lines = [
-            f"bind {self.address}",
-            f"port {0 if tls else self.port}",
-            "daemonize no",
-            'save ""',
-            "appendonly no",
-            "protected-mode no",
-            f"dir {folder}",
-            *(f'rename-command {command} ""' for command in _RESTRICTED),
-            *(f"{name} {value}" for name, value in self._parameters.items() if name in _POLICIES),
-        ]
-        if tls:
-            lines += [f"tls-port {self.port}", f"tls-cert-file {certificate}", f"tls-key-file {key}"]
-            lines += [f"tls-ca-cert-file {self._authority.path}", "tls-auth-clients no"]
-        if token := self._asked.get("AuthToken"):
-            lines.append(f'requirepass "{token}"')
-        return "\n".join(lines) + "\n"
 
 
 class Caches:
@@ -260,7 +89,7 @@ class Caches:
             if there and there.status != "deleted":
                 raise Refused("ReplicationGroupAlreadyExists", f"Replication group {name} already exists.")
             family = self._check(asked, request)
-            parameters = {**_POLICIES, **family.values} if family else dict(_POLICIES)
+            parameters = {**PARAMETERS, **family.values} if family else dict(PARAMETERS)
             arn = _arn(request, "replicationgroup", name)
             cache = Cache(self._site, self._authority, asked, parameters, arn, request.region)
             self.caches[request.region, name] = cache
@@ -301,7 +130,8 @@ class Caches:
         needs, version = _FAMILIES.get(family, ("", ""))
         asked.setdefault("EngineVersion", version)
         if needs != engine or asked["EngineVersion"].split(".")[0] != version.split(".")[0]:
-            said = f"Expected a parameter group of family for {engine} {asked['EngineVersion']} but found one of family {family}"
+            wanted = f"{engine} {asked['EngineVersion']}"
+            said = f"Expected a parameter group of a family for {wanted} but found one of family {family}"
             raise Refused("InvalidParameterCombination", said)
         return group
 
@@ -394,13 +224,13 @@ class Caches:
         return {"CacheParameterGroups": [{**group.described, "ARN": group.arn, "IsGlobal": False} for group in groups]}
 
     def _describe_parameters(self, request: Request) -> dict[str, Any]:
-        values = {**_POLICIES, **self._parameter_group(request).values}
+        values = {**PARAMETERS, **self._parameter_group(request).values}
         return {"Parameters": [{"ParameterName": name, "ParameterValue": value} for name, value in values.items()]}
 
     def _modify_parameter_group(self, request: Request) -> dict[str, Any]:
         group = self._parameter_group(request)
         for one in request.params["ParameterNameValues"]:
-            if one["ParameterName"] not in _POLICIES:
+            if one["ParameterName"] not in PARAMETERS:
                 said = f"The parameter {one['ParameterName']} is unknown or not modifiable."
                 raise Refused("InvalidParameterValue", said)
             group.values[one["ParameterName"]] = one["ParameterValue"]
@@ -409,8 +239,8 @@ class Caches:
     def _delete_parameter_group(self, request: Request) -> dict[str, Any]:
         name = self._parameter_group(request).described["CacheParameterGroupName"]
         if any(cache.uses(name) for cache in self.alive()):
-            said = f"One or more cache clusters are still members of this parameter group {name}, so the group cannot be deleted."
-            raise Refused("InvalidCacheParameterGroupState", said)
+            said = f"One or more cache clusters are still members of this parameter group {name}"
+            raise Refused("InvalidCacheParameterGroupState", f"{said}, so the group cannot be deleted.")
         del self.parameter_groups[request.region, name]
         return {}
 

@@ -20,6 +20,7 @@ from tests.emulator.site import Site
 _ROOT = Path(__file__).parents[2]
 _INIT = "ResourceInitializationError: "
 _AUTH = _INIT + "unable to pull secrets or registry auth: execution resource retrieval failed: "
+_STREAM = "failed to create Cloudwatch log stream: "
 _LAB = "/lab"  # a folder of the image, which here is one of the task's own
 _STOP_TIMEOUT = 30  # seconds from SIGTERM to SIGKILL, where the definition does not say
 
@@ -165,7 +166,7 @@ def _log(site: Site, task: Any, defined: dict[str, Any], role: str | None) -> tu
     if "awslogs-group" not in options:
         return None
     group, stream = options["awslogs-group"], f"{options['awslogs-stream-prefix']}/{defined['name']}/{task.id}"
-    failed = f"{_INIT}failed to validate logger args: create stream has been retried 1 times: failed to create Cloudwatch log stream: "
+    failed = f"{_INIT}failed to validate logger args: create stream has been retried 1 times: {_STREAM}"
     if group not in logs_backends[DEFAULT_ACCOUNT_ID][task.region].groups:
         raise CannotStart(f"{failed}ResourceNotFoundException: The specified log group does not exist. : exit status 1")
     arn = f"arn:aws:logs:{task.region}:{DEFAULT_ACCOUNT_ID}:log-group:{group}:log-stream:{stream}"

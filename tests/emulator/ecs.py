@@ -20,6 +20,10 @@ from tests.emulator.task import Task
 _PAGE = 100
 _OVERRIDES = 8192  # characters that overrides may have
 _FARGATE = ("FARGATE", "FARGATE_SPOT")
+_NOT_ASSOCIATED = (
+    "The specified capacity provider strategy cannot contain a capacity provider that is not associated with the "
+    "cluster. Associate the capacity provider with the cluster and try again."
+)
 _ALONE = "When you specify startedBy as the filter, it must be the only filter that you use."
 
 
@@ -258,10 +262,7 @@ def _provider(asked: dict[str, Any], cluster: Any) -> str | None:
         return None
     provider = max(strategy, key=lambda one: (one.get("base", 0), one.get("weight", 0)))["capacityProvider"]
     if provider not in (cluster.capacity_providers or []) or provider not in _FARGATE:
-        said = "The specified capacity provider strategy cannot contain a capacity provider that is not associated with the cluster."
-        raise Refused(
-            "InvalidParameterException", f"{said} Associate the capacity provider with the cluster and try again."
-        )
+        raise Refused("InvalidParameterException", _NOT_ASSOCIATED)
     return provider
 
 

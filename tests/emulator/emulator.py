@@ -123,7 +123,7 @@ class Emulator:
         tasks = [f"task {task.arn} is {task.status}" for task in self._tasks.active()]
         caches = [f"replication group {cache.id} is {cache.status}" for cache in self._caches.alive()]
         groups = [f"cache group {name}" for _, name in {**self._caches.subnet_groups, **self._caches.parameter_groups}]
-        alive = [f"process {task.pid} of {task.arn}" for task in self._tasks if task.pid and _exists(task.pid)]
+        alive = [f"process {task.pid} of {task.arn}" for task in self._tasks if task.alive]
         return [*tasks, *caches, *groups, *alive, *remaining(self._users.names)]
 
     def fail(self, operation: str, code: str, message: str = "", times: int = 1) -> None:
@@ -248,10 +248,3 @@ def emulate(folder: Path, region: str = "us-east-1") -> Iterator[Emulator]:
 
 def _keys(key: str) -> dict[str, str]:
     return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": key}
-
-
-def _exists(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose: errors of the API, expired credentials, throttling, no capacity, quotas, images that are not there."""
+"""What goes wrong on purpose: errors, expired credentials, throttling, no capacity, quotas, missing images."""
 
 from __future__ import annotations
 

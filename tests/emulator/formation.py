@@ -1,4 +1,4 @@
-"""CloudFormation: the stacks are moto's; failures, updates and deletions go as in AWS, and more kinds of resources exist.
+"""CloudFormation: stacks are moto's; failures, updates and deletions go as in AWS, and more kinds of resources exist.
 
 Moto ignores the kinds that it does not know, forgets half of what task definitions say, answers a failing resource with
 HTTP 500 and makes resources anew that an output of a deleted stack names. All that is mended here for as long as an
@@ -89,7 +89,7 @@ def _forget_outputs(stack: Stack) -> None:
 
 
 def _update(stack: Stack, template: Any, role_arn: Any = None, parameters: Any = None, tags: Any = None) -> None:
-    """Change a stack to another template or other parameters: what is new is made, what changed changed, the rest removed."""
+    """Change a stack to another template or other parameters: make what is new, change what differs, drop the rest."""
     if (template, parameters or stack.parameters, tags or stack.tags) == (stack.template, stack.parameters, stack.tags):
         raise ValidationError(message="No updates are to be performed.")
     stack._add_stack_event("UPDATE_IN_PROGRESS", "User Initiated")
@@ -155,7 +155,7 @@ def _named(value: Any, names: set[str]) -> set[str]:
 
 
 def _delete(backend: CloudFormationBackend, name_or_id: str) -> None:
-    """Delete a stack with everything in it; what cannot go keeps the stack, as DELETE_FAILED. Unknown ones are no error."""
+    """Delete a stack with everything in it; what cannot go keeps it, as DELETE_FAILED. An unknown one is no error."""
     found = [stack for stack in backend.stacks.values() if name_or_id in (stack.name, stack.stack_id)]
     for stack in found:
         stack._add_stack_event("DELETE_IN_PROGRESS", "User Initiated")

@@ -1,4 +1,4 @@
-"""The one entrance: every request is recorded, may fail on purpose, is checked against IAM, and is answered here or by moto."""
+"""The one entrance: a request is recorded, may fail on purpose, is held to IAM, and answered here or by moto."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an account still holds: everything that costs something, is open to somebody, or that somebody would have to clear away."""
+"""What an account still holds: all that costs something, is open to somebody, or would have to be cleared away."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Addresses, security groups and forwarders: what can be reached from where.
 
-A task's private address is 127.77.x.y, its public one 127.88.x.y, a cache's 127.66.x.y and a balancer's 127.99.x.y, where x is
-this emulator's own: several run beside each other. Whoever asks at a public address is taken for the pretended caller; between
-private addresses nothing is filtered, as all of them are this machine.
+A task's private address is 127.77.x.y, its public one 127.88.x.y, a cache's 127.66.x.y, a balancer's 127.99.x.y, where
+x is this emulator's own: several run beside each other. Whoever asks at a public address is taken for the pretended
+caller; between private addresses nothing is filtered, as all of them are this machine.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> No
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Have a connection end with a reset. (AWS drops packets, and the caller waits for its timeout: nobody here need.)"""
+    """Have a connection end with a reset. (AWS drops packets, and the caller waits for its timeout.)"""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 

@@ -1,4 +1,4 @@
-"""Which actions a request needs, and on which ARNs: what IAM's service authorization reference says of the actions used here.
+"""Which actions a request needs, and on which ARNs, as IAM's service authorization reference has it for these.
 
 An action that names no resource, or that AWS only grants on all of them, is about ``*``.
 """
@@ -174,7 +174,8 @@ _FINDERS: dict[tuple[str, str], Callable[[Request], Any]] = {
     )},
     **{("ecr", name): _repository for name in (
         "DescribeImages", "DescribeRepositories", "BatchGetImage", "PutImage", "InitiateLayerUpload", "UploadLayerPart",
-        "CompleteLayerUpload", "BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "ListImages", "BatchDeleteImage",
+        "CompleteLayerUpload", "BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "ListImages",
+        "BatchDeleteImage",
     )},
     **{("elasticache", name): _replication_group for name in (
         "CreateReplicationGroup", "DeleteReplicationGroup", "DescribeReplicationGroups", "ModifyReplicationGroup",

@@ -76,6 +76,11 @@ class Task:
         return self._process.pid if self._process else None
 
     @property
+    def alive(self) -> bool:
+        """Say whether its container's first process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def vcpus(self) -> float:
         """How much of the account's quota it takes."""
         return int(self.overrides.get("cpu") or self.definition.cpu) / 1024
@@ -105,7 +110,7 @@ class Task:
         """End it at once, with everything it started; for the end of the emulator."""
         with self._lock:
             self._stop.set()
-            if self._process:
+            if self.alive:
                 _kill(self._process)
 
     def join(self) -> None:
