@@ -19,9 +19,13 @@ from packaging.utils import canonicalize_name
 from orbresearch.cloud import image, lock
 from orbresearch.cloud.aws import open_account
 from orbresearch.cloud.lock import image_tag
+from orbresearch.cloud.quota import quota
+from orbresearch.cloud.stack import delete, deploy
 from orbresearch.errors import BadInput, CloudFailed
+from tests.emulator import emulate
 
 ROOT = Path(__file__).parents[2]
+DATABASE = {"DB_ENDPOINT": "127.0.0.1", "DB_USERNAME": "ana", "DB_PASSWORD": "not-to-be-seen", "DB_NAME": "orb"}
 
 # --- the lock
 
@@ -283,6 +287,39 @@ def test_without_the_checkout_nothing_is_built(tmp_path, monkeypatch):
     monkeypatch.setattr(image, "CHECKOUT", tmp_path)
     with pytest.raises(BadInput, match=r"\.dockerignore is not beside the package; clone the project"):
         image.make_context(tmp_path / "context")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*does not match an error shape")  # moto's serializer, of AccessDenied
+def test_a_researcher_pushes_into_the_repository_of_the_stack(docker, tmp_path, monkeypatch, capfd):
+    """Against the emulator, with IAM enforced: the stack's policy for researchers suffices."""
+    with emulate(tmp_path / "cloud") as cloud:
+        for name, value in {**cloud.environ, **DATABASE}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(BadInput, match=r"stack 'orbresearch': .*run orb\.cloud\.deploy"):
+            image.push_image()
+        stack = deploy(allow="203.0.113.7/32")
+        iam = open_account().client("iam")
+        version = iam.get_policy(PolicyArn=stack.researcher_policy)["Policy"]["DefaultVersionId"]
+        policy = iam.get_policy_version(PolicyArn=stack.researcher_policy, VersionId=version)["PolicyVersion"][
+            "Document"
+        ]
+        with monkeypatch.context() as stranger:
+            for name, value in cloud.principal([]).items():
+                stranger.setenv(name, value)
+            with pytest.raises(CloudFailed, match="not allowed"):
+                image.push_image()
+            assert quota()["spot"].startswith("not known: asking for the quota: not allowed")
+        with monkeypatch.context() as researcher:
+            for name, value in cloud.principal([policy]).items():
+                researcher.setenv(name, value)
+            tag = image.push_image()
+            cloud.task_quota(42)
+            assert quota() == {"on_demand": 42.0, "spot": 42.0}
+        assert told(docker)[2] == f"push {stack.repository_uri}:{tag}"
+        assert f'image_tag="{tag}"' in capfd.readouterr().out
+        assert deploy(allow="203.0.113.7/32", image_tag=tag).image == f"{stack.repository_uri}:{tag}"
+        delete()
 
 
 # --- compiled kernels
