@@ -88,6 +88,7 @@ def start_hosted(
         asked.lifetime / 3600,
         account.region,
         redis.size,
+        redis_engine=redis.engine,
     )
     tell(f"cloud: {cost}")
     _check_cap(cost, price_cap)

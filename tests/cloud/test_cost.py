@@ -13,9 +13,9 @@ from moto.servicequotas import models
 
 import orbresearch as orb
 from orbresearch.cloud import cost
+from orbresearch.cloud.hourly import running_cost
 from orbresearch.cloud.prices import _document, find_prices
 from orbresearch.cloud.quota import quota
-from orbresearch.cloud.hourly import running_cost
 from orbresearch.errors import BadInput
 from orbresearch.plan import fit_chunks, make_plan
 

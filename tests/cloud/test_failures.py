@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import redis
 from distributed import Client
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 import orbresearch as orb
 from orbresearch.cloud.aws import open_account
@@ -22,7 +24,7 @@ from orbresearch.errors import BadInput, CloudFailed
 from tests.cloud.conftest import ALLOW, until
 from tests.emulator import Emulator
 
-pytestmark = [pytest.mark.slow, pytest.mark.mysql]
+pytestmark = [pytest.mark.slow, pytest.mark.mysql, pytest.mark.usefixtures("pointed")]
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +76,11 @@ def test_a_worker_without_the_secret_is_not_let_in(lab: orb.Lab, cloud: Emulator
 def test_redis_wants_tls_and_the_token(cloud: Emulator):
     found = find_redis(open_account())
     assert found is not None
-    plain = redis.Redis(found.endpoint, found.port, socket_timeout=3)
+    once = Retry(NoBackoff(), 0)
+    plain = redis.Redis(found.endpoint, found.port, socket_timeout=3, retry=once)
     with pytest.raises(redis.ConnectionError):
         plain.ping()
-    tls = redis.Redis(found.endpoint, found.port, ssl=True, ssl_ca_certs=os.environ["SSL_CERT_FILE"])
+    tls = redis.Redis(found.endpoint, found.port, ssl=True, ssl_ca_certs=os.environ["SSL_CERT_FILE"], retry=once)
     with pytest.raises(redis.AuthenticationError):
         tls.ping()
 
@@ -129,7 +132,7 @@ def test_throttling_for_a_while_is_waited_out(alone: Emulator):
 
 
 def test_throttling_that_does_not_end_is_told(alone: Emulator, monkeypatch):
-    alone.fail("RunTask", "ThrottlingException", "Rate exceeded", times=8)
+    alone.fail("RunTask", "ThrottlingException", "Rate exceeded", times=5)
     assert "Rate exceeded" in start()
 
 
