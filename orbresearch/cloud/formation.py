@@ -29,6 +29,10 @@ HALF_MADE = {
     "DELETE_FAILED",
     "REVIEW_IN_PROGRESS",
 }
+# Roles that AWS' services take in this account; in a new account the first cluster fails for want of the first
+_SERVICES = ("ecs.amazonaws.com", "elasticache.amazonaws.com", "elasticloadbalancing.amazonaws.com")
+# It is there; or one may not make it, but it may be there all the same, and otherwise the stack will tell
+_ROLE_MAY_BE_THERE = {"InvalidInput", "EntityAlreadyExists", "AccessDenied"}
 
 
 def describe_stack(account: Account, name: str) -> dict[str, Any] | None:
@@ -89,6 +93,20 @@ def put_stack(
         "Capabilities": ["CAPABILITY_IAM"],
     }
     return _update(account, name, given) if found else _create(account, name, given)
+
+
+def make_service_roles(account: Account) -> None:
+    """Make the roles that AWS' own services need in an account, once in its life; whoever may not, goes on without."""
+    from botocore.exceptions import ClientError
+
+    iam = account.client("iam")
+    with speaking("making AWS' own roles"):
+        for service in _SERVICES:
+            try:
+                iam.create_service_linked_role(AWSServiceName=service)
+            except ClientError as error:
+                if code_of(error) not in _ROLE_MAY_BE_THERE:
+                    raise
 
 
 def remove_stack(account: Account, stack_id: str, name: str) -> None:

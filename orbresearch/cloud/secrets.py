@@ -5,12 +5,14 @@ Values are read and compared before they are written, so that deploying again ch
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from orbresearch.cloud.aws import Account, code_of, speaking
 from orbresearch.cloud.certificates import days_left, make_certificates, read_security
-from orbresearch.errors import Corrupt
+from orbresearch.errors import BadInput, Corrupt
 from orbresearch.settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -37,6 +39,42 @@ def read_secret(account: Account, arn: str) -> str | None:
             if code_of(error) == "ResourceNotFoundException":
                 return None
             raise
+
+
+def remote_store(store: StoreSettings) -> StoreSettings:
+    """Return the settings of a results database that is a server.
+
+    Raises
+    ------
+    BadInput
+        It is a file.
+    """
+    if not store.is_mysql:
+        wrong = f"results would go to the file {store.sqlite}, which no worker in the cloud can reach"
+        fix = "name a MySQL server: DB_ENDPOINT, DB_USERNAME, DB_PASSWORD and DB_NAME, set or in env_file="
+        raise BadInput("results database", wrong, fix)
+    return store
+
+
+def refuse_loopback(account: Account, store: StoreSettings) -> None:
+    """Refuse a database on this machine, unless AWS is this machine as well.
+
+    Raises
+    ------
+    BadInput
+    """
+    aws = urlsplit(account.client("cloudformation").meta.endpoint_url).hostname
+    if _is_loopback(store.endpoint or "") and not _is_loopback(aws or ""):
+        fix = "name a MySQL server that the stack's network reaches"
+        raise BadInput("DB_ENDPOINT", f"{store.endpoint} is this machine, which no worker in the cloud can reach", fix)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return host.lower().rstrip(".").split(".")[-1] in ("localhost", "localdomain")
+    return address.is_loopback or address.is_unspecified
 
 
 def write_certificates(account: Account, stack: Stack, in_use: bool) -> bool:

@@ -12,15 +12,14 @@ import time
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from orbresearch.cloud.aws import STACK, TAG, Account, code_of, open_account, pages, speaking
-from orbresearch.cloud.formation import describe_stack, put_stack, remove_stack, settled
+from orbresearch.cloud.aws import STACK, TAG, Account, open_account, pages, speaking
+from orbresearch.cloud.formation import describe_stack, make_service_roles, put_stack, remove_stack, settled
 from orbresearch.cloud.in_use import refuse_in_use, running_arns
-from orbresearch.cloud.secrets import write_certificates, write_database
+from orbresearch.cloud.secrets import refuse_loopback, remote_store, write_certificates, write_database
 from orbresearch.console import tell
 from orbresearch.errors import BadInput
-from orbresearch.settings import StoreSettings, read_settings
+from orbresearch.settings import read_settings
 
 if TYPE_CHECKING:
     import os
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
 NO_IMAGE = "none-yet"  # default of the template's ImageTag
 _NAME = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")  # begins names of which some must be short
 _OURS = "orbresearch:"  # so the template's description begins
-# Roles that AWS' services take in this account; in a new account the first cluster fails for want of the first
-_SERVICES = ("ecs.amazonaws.com", "elasticache.amazonaws.com", "elasticloadbalancing.amazonaws.com")
-# It is there; or one may not make it, but it may be there all the same, and otherwise the stack will tell
-_ROLE_MAY_BE_THERE = {"InvalidInput", "EntityAlreadyExists", "AccessDenied"}
 
 
 @dataclass(frozen=True)
@@ -133,9 +128,9 @@ def deploy(
     """
     parameters = {"ClientCidr": narrow_range(allow), **({"ImageTag": image_tag} if image_tag else {})}
     _require_name(stack)
-    store = _remote_store(read_settings(env_file).store)
+    store = remote_store(read_settings(env_file).store)
     account = open_account(region)
-    _refuse_loopback(account, store)
+    refuse_loopback(account, store)
     found = settled(account, stack)
     _refuse_strangers(found, stack)
     _refuse_new_image_under_tasks(account, found, image_tag)
@@ -143,18 +138,24 @@ def deploy(
     tell(f"stack {stack} in {account.region}: {'updating' if found else 'creating'}; this takes minutes")
     if found is None:
         make_service_roles(account)
-    template = files("orbresearch.cloud").joinpath("stack.yaml").read_text()
-    changed = put_stack(account, stack, template, parameters, {TAG: stack})
+    news = {"stack": put_stack(account, stack, read_template(), parameters, {TAG: stack})}
     home = find_stack(account, stack)
-    renewed = write_certificates(account, home, in_use=bool(running_arns(account, home.cluster_arn)))
-    written = write_database(account, home, store)
-    news = [
-        what for what, new in (("stack", changed), ("certificates", renewed), ("database's account", written)) if new
-    ]
-    tell(f"stack {stack}: ready after {time.monotonic() - began:.0f} s; new: {', '.join(news) or 'nothing'}")
+    in_use = bool(running_arns(account, home.cluster_arn))
+    news["certificates"] = write_certificates(account, home, in_use)
+    news["database's account"] = write_database(account, home, store)
+    _tell_ready(home, time.monotonic() - began, [what for what, new in news.items() if new])
+    return home
+
+
+def _tell_ready(home: Stack, seconds: float, news: list[str]) -> None:
+    tell(f"stack {home.name}: ready after {seconds:.0f} s; new: {', '.join(news) or 'nothing'}")
     if home.image is None:
         tell("next: tag = orb.cloud.push_image(), and deploy again with image_tag=tag")
-    return home
+
+
+def read_template() -> str:
+    """Return the stack's template."""
+    return files("orbresearch.cloud").joinpath("stack.yaml").read_text()
 
 
 def delete(stack: str = STACK, region: str | None = None) -> None:
@@ -244,49 +245,10 @@ def narrow_range(allow: str) -> str:
     return str(network)
 
 
-def make_service_roles(account: Account) -> None:
-    """Make the roles that AWS' own services need in an account, once in its life; whoever may not, goes on without."""
-    from botocore.exceptions import ClientError
-
-    iam = account.client("iam")
-    with speaking("making AWS' own roles"):
-        for service in _SERVICES:
-            try:
-                iam.create_service_linked_role(AWSServiceName=service)
-            except ClientError as error:
-                if code_of(error) not in _ROLE_MAY_BE_THERE:
-                    raise
-
-
 def _require_name(stack: str) -> None:
     if not _NAME.fullmatch(stack):
         fix = "use 1 to 24 small letters, digits and single hyphens, a letter first"
         raise BadInput("stack", f"{stack!r} is no name for one", fix)
-
-
-def _remote_store(store: StoreSettings) -> StoreSettings:
-    """Return the settings of a results database that is a server."""
-    if not store.is_mysql:
-        wrong = f"results would go to the file {store.sqlite}, which no worker in the cloud can reach"
-        fix = "name a MySQL server: DB_ENDPOINT, DB_USERNAME, DB_PASSWORD and DB_NAME, set or in env_file="
-        raise BadInput("results database", wrong, fix)
-    return store
-
-
-def _refuse_loopback(account: Account, store: StoreSettings) -> None:
-    """Refuse a database on this machine, unless AWS is this machine as well."""
-    aws = urlsplit(account.client("cloudformation").meta.endpoint_url).hostname
-    if _is_loopback(store.endpoint or "") and not _is_loopback(aws or ""):
-        fix = "name a MySQL server that the stack's network reaches"
-        raise BadInput("DB_ENDPOINT", f"{store.endpoint} is this machine, which no worker in the cloud can reach", fix)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return host.lower().rstrip(".").split(".")[-1] in ("localhost", "localdomain")
-    return address.is_loopback or address.is_unspecified
 
 
 def _refuse_strangers(found: dict[str, Any] | None, stack: str) -> None:
