@@ -14,6 +14,7 @@ from typing import Any
 
 from orbresearch.cloud.admission import admit_balancer, admit_only, admitted, find_group, make_group, shut, tag_of
 from orbresearch.cloud.aws import STACK, TAG, Account, code_of, open_account, speaking
+from orbresearch.cloud.prices import find_prices
 from orbresearch.cloud.redis import PORT, Redis, find_redis, resource_name
 from orbresearch.cloud.stack import Stack, find_stack, narrow_range
 from orbresearch.cloud.waiting import wait_while
@@ -102,7 +103,7 @@ def start_load_balancer(*, allow: str, stack: str = STACK, region: str | None = 
             tell(f"{str(error) or 'interrupted'}: what was half made of the load balancer is being deleted")
             _remove(account, where, name)
         raise
-    tell(f"Redis of stack {stack!r} is open to {allow} at {dns_name}:{PORT}; close it by stop_load_balancer()")
+    tell(f"Redis of stack {stack!r} is open to {allow} at {dns_name}:{PORT}; {_price(account, where)}")
     return Balancer(name, dns_name, PORT, allow, redis.endpoint)
 
 
@@ -132,6 +133,13 @@ def find_load_balancer(account: Account, stack: str = STACK) -> Balancer | None:
     redis, group = find_redis(account, stack), find_group(account, find_stack(account, stack), name)
     allow = ", ".join(sorted(admitted(group))) if group else ""
     return Balancer(name, found["DNSName"], PORT, allow, redis.endpoint if redis else "")
+
+
+def _price(account: Account, stack: Stack) -> str:
+    """Return what it costs with a public address in each zone, for a person."""
+    table = find_prices(account.region).table
+    dollars = table["balancer"] + len(stack.subnets) * table["address"]
+    return f"that costs about ${dollars:.2f} an hour until stop_load_balancer()"
 
 
 def _require_redis(account: Account, stack: str) -> Redis:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orbresearch.cloud.aws import STACK, TAG, Account, open_account, pages, speaking
+from orbresearch.cloud.prices import find_prices
 from orbresearch.cloud.stack import Stack, find_stack
 from orbresearch.cloud.waiting import wait_while
 from orbresearch.console import tell
@@ -219,7 +220,8 @@ def _create(account: Account, stack: Stack, size: str, engine: str, replicas: in
             raise
         fix = "give the other engine, or change the stack's parameter CacheFamily (redis7, valkey8)"
         raise BadInput("engine", f"the stack is not made for {engine!r}: {failed.reason}", fix) from None
-    tell(f"starting Redis: {engine} on {size} takes 5 to 10 minutes, and goes on where this is interrupted")
+    cost = _price(account.region, size, engine, 1 + replicas)
+    tell(f"starting Redis: {engine} on {size} takes 5 to 10 minutes{cost}, and goes on where this is interrupted")
 
 
 def _read_token(account: Account, stack: Stack) -> str:
@@ -258,8 +260,15 @@ def _await(client: Any, name: str, stack: str) -> Redis:
         raise CloudFailed(_STARTING, f"AWS says {status!r}; what was half made is deleted", fix)
     _require_ours(client, found, stack)
     redis = _as_redis(found)
-    tell(f"Redis of stack {stack!r} is available: {redis.engine} on {redis.size}; stop it by stop_redis()")
+    tell(f"Redis of stack {stack!r} is available: {redis.engine} on {redis.size}")
     return redis
+
+
+def _price(region: str, size: str, engine: str, nodes: int) -> str:
+    """Return what it costs, for a person; nothing where the table does not have the size."""
+    with suppress(BadInput):
+        return f", costs about ${nodes * find_prices(region).cache_hour(size, engine):.2f} an hour until stop_redis()"
+    return ", costs by the hour until stop_redis()"
 
 
 def _require_ours(client: Any, found: dict[str, Any], stack: str) -> None:

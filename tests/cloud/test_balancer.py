@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from dataclasses import replace
 
 import pytest
@@ -55,6 +56,13 @@ def ingress(group):
     return client("ec2").describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
 
 
+def assert_shut(balancer):
+    """Whoever is let in would wait here: in TLS the client speaks first."""
+    where = balancer.dns_name, balancer.port
+    with pytest.raises(ConnectionResetError), socket.create_connection(where, 5) as line:
+        line.recv(1)
+
+
 def test_one_address_reaches_redis_through_it_and_nothing_of_it_stays(cloud, redis, stack):
     before, rules = set(cloud.leftovers()), ingress(stack.redis_group)
     balancer = start_load_balancer(allow=f"{US}/32")
@@ -71,14 +79,14 @@ def test_one_address_reaches_redis_through_it_and_nothing_of_it_stays(cloud, red
     with pytest.raises(Unreachable, match="none was given"):
         connect(replace(settings, password=None))
     cloud.caller = OTHERS
-    with pytest.raises(Unreachable):
-        connect(settings)
+    assert_shut(balancer)
     stop_load_balancer()
     assert set(cloud.leftovers()) == before
     assert ingress(stack.redis_group) == rules
     assert find_load_balancer(open_account()) is None
 
 
+@pytest.mark.slow
 def test_redis_admits_the_balancers_group_and_no_address(cloud, stack):
     start_load_balancer(allow=f"{US}/32")
     rules = ingress(stack.redis_group)
@@ -87,6 +95,7 @@ def test_redis_admits_the_balancers_group_and_no_address(cloud, stack):
     assert {(rule["FromPort"], rule["ToPort"]) for rule in rules} == {(6379, 6379)}
 
 
+@pytest.mark.slow
 def test_another_address_takes_the_place_of_the_first(cloud, stack):
     first = start_load_balancer(allow=f"{US}/32")
     made = [call.operation for call in cloud.calls if call.operation.startswith("Create")]
@@ -98,10 +107,10 @@ def test_another_address_takes_the_place_of_the_first(cloud, stack):
     cloud.caller = OTHERS
     connect(settings).close()
     cloud.caller = US
-    with pytest.raises(Unreachable):
-        connect(settings)
+    assert_shut(second)
 
 
+@pytest.mark.slow
 def test_what_somebody_added_to_its_group_is_taken_away(cloud):
     balancer = start_load_balancer(allow=f"{US}/32")
     groups = client("ec2").describe_security_groups(Filters=[{"Name": "group-name", "Values": [balancer.name]}])
@@ -121,9 +130,10 @@ def test_what_lets_too_many_in_is_refused_before_anything_is_asked(site, allow):
     assert len(site[0].calls) == asked
 
 
+@pytest.mark.slow
 def test_where_it_cannot_be_made_nothing_is_left(cloud, stack):
     before, rules = set(cloud.leftovers()), ingress(stack.redis_group)
-    for operation in ("CreateLoadBalancer", "CreateListener", "RegisterTargets", "CreateTargetGroup"):
+    for operation in ("RegisterTargets", "CreateListener"):
         cloud.fail(operation, "TooManyLoadBalancers", "the quota of this account is reached", 1)
         with pytest.raises(CloudFailed, match="TooManyLoadBalancers: the quota of this account is reached"):
             start_load_balancer(allow=f"{US}/32")
@@ -131,6 +141,7 @@ def test_where_it_cannot_be_made_nothing_is_left(cloud, stack):
         assert ingress(stack.redis_group) == rules
 
 
+@pytest.mark.slow
 def test_stopping_what_does_not_stand_does_nothing(cloud):
     before = set(cloud.leftovers())
     stop_load_balancer()
