@@ -6,11 +6,19 @@ machine (``pip install 'orbresearch[cloud]'``).
 ============  ========================================================================================
 aws           the one door to AWS: clients, and its refusals in words
 stack         the CloudFormation stack that everything else stands on: deployed, found, deleted
+formation     CloudFormation: made, changed, waited for, and why it failed
+secrets       what the stack's secrets hold
+in_use        what keeps a stack from being deleted or given another image
 certificates  the authority and the certificates by which scheduler, workers and client know each other
 redis         ElastiCache: started, found, stopped
 balancer      the exception: a way for one address to reach Redis from outside
-image         the image that tasks run: the notebook's own packages, frozen
-cost, prices  what a run will take and cost, before it does
+admission     who the balancer lets in
+waiting       what AWS takes minutes for, watched
+image, lock   the image that tasks run: the notebook's own packages, frozen
+versions      whether a cluster has the notebook's packages
+cost, hourly  what a run will take and cost; what a cluster costs while it is up
+prices        one dated table of prices
+quota         how many vCPUs the account may run
 hosted        a cluster as a lab holds it: started or found
 fargate       scheduler and workers as tasks, through dask-cloudprovider
 desk          ECS as a cluster asks it: few calls a second
@@ -32,8 +40,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orbresearch.cloud.balancer import Balancer, start_load_balancer, stop_load_balancer
-    from orbresearch.cloud.cost import CloudPlan, plan, quota
-    from orbresearch.cloud.image import image_tag, push_image
+    from orbresearch.cloud.cost import CloudPlan, plan
+    from orbresearch.cloud.hourly import RunningCost, running_cost
+    from orbresearch.cloud.image import push_image
+    from orbresearch.cloud.lock import image_tag
     from orbresearch.cloud.redis import Redis, start_redis, stop_redis
     from orbresearch.cloud.running import stop_task, tasks
     from orbresearch.cloud.stack import Stack, delete, deploy
@@ -46,10 +56,11 @@ _HOMES = {
     "Stack": "stack",
     "delete": "stack",
     "deploy": "stack",
-    "image_tag": "image",
+    "image_tag": "lock",
+    "running_cost": "hourly",
+    "RunningCost": "hourly",
     "plan": "cost",
     "push_image": "image",
-    "quota": "cost",
     "start_load_balancer": "balancer",
     "start_redis": "redis",
     "stop_load_balancer": "balancer",
@@ -63,13 +74,14 @@ __all__ = [
     "Balancer",
     "CloudPlan",
     "Redis",
+    "RunningCost",
     "Stack",
     "delete",
     "deploy",
     "image_tag",
     "plan",
     "push_image",
-    "quota",
+    "running_cost",
     "start_load_balancer",
     "start_redis",
     "stop_load_balancer",

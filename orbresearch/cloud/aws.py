@@ -122,7 +122,7 @@ def _refused(what: str, error: Any) -> Exception:
     if code in _UNKNOWN_KEY:
         return BadInput("AWS credentials", f"AWS does not know them: {said}", "check them: aws sts get-caller-identity")
     if code in _DENIED:
-        fix = "ask for the policy ResearcherPolicy of the stack (README, The cloud)"
+        fix = "ask for the stack's policies (README, The cloud): ResearcherPolicy, LoadBalancerPolicy, deployer.json"
         return CloudFailed(what, f"not allowed: {said}", fix)
     if code in _THROTTLED:
         return CloudFailed(what, f"AWS throttles this account: {said}", "try again in a minute")

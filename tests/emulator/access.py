@@ -13,7 +13,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 
 from tests.emulator.protocol import Refused, Request
-from tests.emulator.resources import needed
+from tests.emulator.resources import needed, tags_of
 
 _ALWAYS = {"sts:GetCallerIdentity"}  # AWS lets everybody, whatever their policies say
 _QUERY_DENIED = {"ec2": "UnauthorizedOperation"}
@@ -119,6 +119,8 @@ def _about(statement: dict[str, Any], action: str, resource: str, request: Reque
     # a statement about one resource does not allow an action that is about none or all of them
     if not any(fnmatch.fnmatchcase(resource, _literal(pattern)) for pattern in _list(statement.get("Resource", "*"))):
         return False
+    if any(fnmatch.fnmatchcase(resource, _literal(pattern)) for pattern in _list(statement.get("NotResource", []))):
+        return False
     return all(_holds(*condition, request) for condition in statement.get("Condition", {}).items())
 
 
@@ -141,6 +143,14 @@ def _context(request: Request | None) -> dict[str, str]:
     if request is None:
         return {}
     known = {"aws:requestedregion": request.region}
+    if request.operation in ("RunTask", "CreateSecurityGroup"):
+        known["ecs:createaction"] = known["ec2:createaction"] = request.operation
+    if "AWSServiceName" in request.params:
+        known["iam:awsservicename"] = request.params["AWSServiceName"]
+    for tag in tags_of(request):
+        known[f"aws:resourcetag/{tag['Key']}".lower()] = tag["Value"]
+    for one in request.params.get("TagSpecifications", []):
+        known |= {f"aws:requesttag/{tag['Key']}".lower(): tag["Value"] for tag in one["Tags"]}
     if request.operation == "RunTask":
         known["iam:passedtoservice"] = "ecs-tasks.amazonaws.com"
     if cluster := request.params.get("cluster", request.params.get("Cluster")):
