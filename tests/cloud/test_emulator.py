@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import redis
 from botocore.exceptions import ClientError
+from distributed import Client
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -52,6 +53,7 @@ def account(cloud: Emulator) -> dict[str, str]:
 def nothing_wrong(cloud: Emulator) -> Iterator[None]:
     cloud.caller = CALLER
     yield
+    cloud.stub(False)
     faults = cloud.site.faults
     faults.expired = faults.broken_image = False
     faults.per_second = faults.vcpus = None
@@ -626,3 +628,35 @@ def test_nothing_outlives_the_process_however_it_ends(tmp_path: Path) -> None:
         assert len(pids) == 2
         victim.send_signal(signal.SIGKILL)
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+def test_fifty_tasks_start_and_stop_within_seconds(cloud: Emulator, account: dict[str, str]) -> None:
+    ecs = cloud.client("ecs")
+    cloud.stub()
+    for _ in range(5):
+        assert not ecs.run_task(**asked(account, "pass", count=10))["failures"]
+    arns = [task.arn for task in cloud.await_tasks(50)]
+    for arn in arns:
+        ecs.stop_task(cluster=account["Cluster"], task=arn)
+    until(lambda: all(task.status == "STOPPED" for task in cloud.every_task()))
+    assert len({task.address for task in cloud.every_task()}) == len(cloud.every_task())
+
+
+# A scheduler and a worker as FargateCluster starts them, and a client on the public address.
+@pytest.mark.slow
+def test_dask_runs_on_it_and_a_spot_worker_goes_in_peace(cloud: Emulator, account: dict[str, str]) -> None:
+    scheduler = run(cloud, account, "", override={"command": ["dask", "scheduler", "--protocol", "tcp"]})
+    where = f"tcp://{scheduler.address}:8786"
+    worker = run(cloud, account, "", override={"command": ["dask", "worker", where, "--nthreads", "1"]})
+    with Client(f"tcp://{scheduler.public}:8786", timeout=30) as client:
+        client.wait_for_workers(1, timeout=30)
+        [known] = client.scheduler_info()["workers"]
+        assert known.startswith(f"tcp://{worker.address}:")
+        assert client.submit(abs, -7).result(10) == 7
+        cloud.interrupt(worker.arn)
+        assert stopped(cloud, account, worker)["containers"][0]["exitCode"] == 0
+    cloud.caller = STRANGER
+    with pytest.raises(OSError):
+        Client(f"tcp://{scheduler.public}:8786", timeout=1)
+    cloud.client("ecs").stop_task(cluster=account["Cluster"], task=scheduler.arn, reason="done")
+    assert stopped(cloud, account, scheduler)["containers"][0]["exitCode"] == 0

@@ -15,6 +15,7 @@ from moto.iam.models import iam_backends
 from tests.emulator.protocol import Refused, Request
 from tests.emulator.resources import needed, tags_of
 
+_ELEMENTS = {"Sid", "Effect", "Action", "Resource", "Condition"}
 _ALWAYS = {"sts:GetCallerIdentity"}  # AWS lets everybody, whatever their policies say
 _QUERY_DENIED = {"ec2": "UnauthorizedOperation"}
 _QUERY = {"cloudformation", "elasticache", "elasticloadbalancing", "iam", "sts"}
@@ -113,6 +114,8 @@ def assumed(role: str) -> str:
 
 
 def _about(statement: dict[str, Any], action: str, resource: str, request: Request | None) -> bool:
+    if unknown := {*statement} - _ELEMENTS:
+        raise NotImplementedError(f"the emulator does not know {unknown} in policies")
     actions = [pattern.lower() for pattern in _list(statement.get("Action", []))]
     if not any(fnmatch.fnmatchcase(action.lower(), pattern) for pattern in actions):
         return False

@@ -20,6 +20,7 @@ from tests.emulator.site import Site
 _ROOT = Path(__file__).parents[2]
 _INIT = "ResourceInitializationError: "
 _AUTH = _INIT + "unable to pull secrets or registry auth: execution resource retrieval failed: "
+_MISSING = "ResourceNotFoundException: "
 _STREAM = "failed to create Cloudwatch log stream: "
 _LAB = "/lab"  # a folder of the image, which here is one of the task's own
 _STOP_TIMEOUT = 30  # seconds from SIGTERM to SIGKILL, where the definition does not say
@@ -147,10 +148,9 @@ def _secret(site: Site, task: Any, source: str, role: str | None) -> str:
         raise CannotStart(
             f"{failed}failed to fetch secret {arn} from secrets manager: AccessDeniedException: {refused}"
         ) from None
-    except Exception as error:
-        raise CannotStart(
-            f"{failed}failed to fetch secret {arn} from secrets manager: {type(error).__name__}"
-        ) from None
+    except Exception:  # moto's error for a secret that is not there, or has no value yet
+        missing = "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT"
+        raise CannotStart(f"{failed}failed to fetch secret {arn} from secrets manager: {_MISSING}{missing}") from None
     if not key:
         return found
     try:

@@ -178,7 +178,7 @@ def describe(task: Task) -> dict[str, Any]:
         "clusterArn": task.cluster_arn,
         "taskDefinitionArn": task.definition.arn,
         "group": f"family:{task.definition.family}",
-        "startedBy": task._asked.get("startedBy"),
+        "startedBy": task.asked.get("startedBy"),
         "overrides": task.overrides,
         "lastStatus": task.status,
         "desiredStatus": task.desired,
@@ -222,7 +222,7 @@ def _container(task: Task) -> dict[str, Any]:
 
 def _fits(task: Task, asked: dict[str, Any]) -> bool:
     family = "family" not in asked or task.definition.family == asked["family"]
-    return family and ("startedBy" not in asked or task._asked.get("startedBy") == asked["startedBy"])
+    return family and ("startedBy" not in asked or task.asked.get("startedBy") == asked["startedBy"])
 
 
 def _cluster(request: Request) -> Any:

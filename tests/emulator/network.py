@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 _CLAIMS = range(1, 255)
+_OF_A_BLOCK = 250  # addresses 127.net.x.1 to 127.net.x.250
 _CLAIM_PORT = 40004  # where an emulator claims its addresses for as long as it runs
 _POLL = 0.05  # seconds between looks at which private ports are listened on
 
@@ -31,19 +32,22 @@ class Addresses:
     def __init__(self) -> None:
         if not sys.platform.startswith("linux"):
             raise RuntimeError("the emulator needs Linux, where all of 127.0.0.0/8 is this machine")
-        self._claim, self._block = _claim_block()
-        self._given = {net: itertools.count(1) for net in (66, 77, 88, 99)}
+        self._claims = [_claim_block()]
+        self._given = {net: itertools.count() for net in (66, 77, 88, 99)}
+        self._lock = threading.Lock()
 
     def give(self, net: int) -> str:
         """Return the next address of ``127.net``, one that nobody had."""
-        number = next(self._given[net])
-        if number > 250:
-            raise RuntimeError(f"all 250 addresses of 127.{net}.{self._block}.0 were given out")
-        return loopback(f"127.{net}.{self._block}.{number}")
+        with self._lock:
+            block, number = divmod(next(self._given[net]), _OF_A_BLOCK)
+            while block >= len(self._claims):
+                self._claims.append(_claim_block())
+            return loopback(f"127.{net}.{self._claims[block][1]}.{number + 1}")
 
     def close(self) -> None:
         """Leave the addresses to others."""
-        self._claim.close()
+        for claim, _ in self._claims:
+            claim.close()
 
 
 def _claim_block() -> tuple[socket.socket, int]:

@@ -44,7 +44,7 @@ class Task:
     def __init__(
         self, site: Site, asked: dict[str, Any], cluster: Any, definition: Any, provider: str | None, region: str
     ) -> None:
-        self._site, self._asked, self.definition, self.provider, self.region = site, asked, definition, provider, region
+        self._site, self.asked, self.definition, self.provider, self.region = site, asked, definition, provider, region
         self.id, self.key = uuid.uuid4().hex, make_key()
         self.cluster_arn = cluster.arn
         self.arn = cluster.arn.replace(":cluster/", ":task/") + f"/{self.id}"
@@ -140,7 +140,7 @@ class Task:
 
     def _interface(self) -> None:
         """Give it a network interface: a private address, and a public one if asked for."""
-        network = self._asked["networkConfiguration"]["awsvpcConfiguration"]
+        network = self.asked["networkConfiguration"]["awsvpcConfiguration"]
         self.address = self._site.addresses.give(77)
         public = network.get("assignPublicIp") == "ENABLED"
         self.public = self._site.addresses.give(88) if public else None
