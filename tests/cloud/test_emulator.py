@@ -377,6 +377,30 @@ def test_a_user_may_do_what_policies_say_and_nothing_else(cloud: Emulator, accou
     assert refused(cloud.client("ec2", environ=environ).describe_vpcs)[0] == "UnauthorizedOperation"
 
 
+def test_conditions_on_tags_and_on_what_is_created_count(cloud: Emulator, account: dict[str, str]) -> None:
+    ec2 = cloud.client("ec2")
+    vpc = ec2.describe_subnets(SubnetIds=account["Subnets"].split(","))["Subnets"][0]["VpcId"]
+    group = "arn:aws:ec2:*:*:security-group/*"
+    tagged = {"Condition": {"StringEquals": {"aws:RequestTag/orbresearch": "orb"}}}
+    created = {"Condition": {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}}}
+    ours = {"Condition": {"StringEquals": {"aws:ResourceTag/orbresearch": "orb"}}}
+    other = f"arn:aws:ec2:*:*:security-group/{account['Group']}"
+    statements = [
+        {"Effect": "Allow", "Action": "ec2:CreateSecurityGroup", "Resource": f"arn:aws:ec2:*:*:vpc/{vpc}"},
+        {"Effect": "Allow", "Action": "ec2:CreateSecurityGroup", "Resource": group, **tagged},
+        {"Effect": "Allow", "Action": "ec2:CreateTags", "Resource": group, **created},
+        {"Effect": "Allow", "Action": "ec2:DeleteSecurityGroup", "NotResource": other, **ours},
+    ]
+    mine = cloud.client("ec2", environ=cloud.principal([{"Statement": statements}]))
+    asked_for = {"GroupName": "tagged", "Description": "tagged", "VpcId": vpc}
+    tags = [{"ResourceType": "security-group", "Tags": [{"Key": "orbresearch", "Value": "orb"}]}]
+    assert refused(mine.create_security_group, **asked_for)[0] == "UnauthorizedOperation"
+    made = mine.create_security_group(**asked_for, TagSpecifications=tags)["GroupId"]
+    assert refused(mine.create_tags, Resources=[made], Tags=tags[0]["Tags"])[0] == "UnauthorizedOperation"
+    assert refused(mine.delete_security_group, GroupId=account["Group"])[0] == "UnauthorizedOperation"
+    mine.delete_security_group(GroupId=made)
+
+
 def test_a_deny_wins_over_any_allow(cloud: Emulator, account: dict[str, str]) -> None:
     secret = {"Action": "secretsmanager:GetSecretValue", "Resource": account["Secret"]}
     environ = cloud.principal(

@@ -9,6 +9,7 @@ gate           every request: parsed, recorded, refused or answered
 protocol       requests and answers by botocore's own models
 access         who asks, and whether IAM lets them
 resources      which ARNs a request is about
+context        which condition keys it gives values to
 faults         what goes wrong on purpose
 ecs, task      the tasks' API, and one task: a process with a life cycle
 containers     what a task definition and its overrides come to: command, environment, secrets

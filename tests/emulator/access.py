@@ -12,10 +12,11 @@ from typing import Any
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 
+from tests.emulator.context import context
 from tests.emulator.protocol import Refused, Request
-from tests.emulator.resources import needed, tags_of
+from tests.emulator.resources import needed
 
-_ELEMENTS = {"Sid", "Effect", "Action", "Resource", "Condition"}
+_ELEMENTS = {"Sid", "Effect", "Action", "Resource", "NotResource", "Condition"}
 _ALWAYS = {"sts:GetCallerIdentity"}  # AWS lets everybody, whatever their policies say
 _QUERY_DENIED = {"ec2": "UnauthorizedOperation"}
 _QUERY = {"cloudformation", "elasticache", "elasticloadbalancing", "iam", "sts"}
@@ -120,16 +121,22 @@ def _about(statement: dict[str, Any], action: str, resource: str, request: Reque
     if not any(fnmatch.fnmatchcase(action.lower(), pattern) for pattern in actions):
         return False
     # a statement about one resource does not allow an action that is about none or all of them
-    if not any(fnmatch.fnmatchcase(resource, _literal(pattern)) for pattern in _list(statement.get("Resource", "*"))):
+    matches = [
+        _matches(resource, pattern) for pattern in _list(statement.get("Resource", statement.get("NotResource")))
+    ]
+    if any(matches) == ("NotResource" in statement):
         return False
-    if any(fnmatch.fnmatchcase(resource, _literal(pattern)) for pattern in _list(statement.get("NotResource", []))):
-        return False
-    return all(_holds(*condition, request) for condition in statement.get("Condition", {}).items())
+    values = context(action, resource, request) if "Condition" in statement else {}
+    return all(_holds(*condition, values) for condition in statement.get("Condition", {}).items())
 
 
-def _holds(operator: str, tests: dict[str, Any], request: Request | None) -> bool:
+def _matches(resource: str, pattern: str) -> bool:
+    """Say whether a pattern covers a resource; a bracket in it is no set of letters."""
+    return fnmatch.fnmatchcase(resource, pattern.replace("[", "[[]"))
+
+
+def _holds(operator: str, tests: dict[str, Any], values: dict[str, str]) -> bool:
     """Say whether a condition holds; a key that the request has no value for makes it fail, as with AWS."""
-    values = _context(request)
     for key, wanted in tests.items():
         found = values.get(key.lower())
         if operator.removesuffix("IfExists") not in ("StringEquals", "StringLike", "ArnEquals", "ArnLike"):
@@ -139,35 +146,6 @@ def _holds(operator: str, tests: dict[str, Any], request: Request | None) -> boo
         if found is None or not any(fnmatch.fnmatchcase(found, str(pattern)) for pattern in _list(wanted)):
             return False
     return True
-
-
-def _context(request: Request | None) -> dict[str, str]:
-    """Return the condition keys that a request gives values to."""
-    if request is None:
-        return {}
-    known = {"aws:requestedregion": request.region}
-    if request.operation in ("RunTask", "CreateSecurityGroup"):
-        known["ecs:createaction"] = known["ec2:createaction"] = request.operation
-    if "AWSServiceName" in request.params:
-        known["iam:awsservicename"] = request.params["AWSServiceName"]
-    for tag in tags_of(request):
-        known[f"aws:resourcetag/{tag['Key']}".lower()] = tag["Value"]
-    for one in request.params.get("TagSpecifications", []):
-        known |= {f"aws:requesttag/{tag['Key']}".lower(): tag["Value"] for tag in one["Tags"]}
-    if request.operation == "RunTask":
-        known["iam:passedtoservice"] = "ecs-tasks.amazonaws.com"
-    if cluster := request.params.get("cluster", request.params.get("Cluster")):
-        name = str(cluster).rpartition("/")[2]
-        known["ecs:cluster"] = f"arn:aws:ecs:{request.region}:{DEFAULT_ACCOUNT_ID}:cluster/{name}"
-    for tag in request.params.get("tags", request.params.get("Tags", [])):
-        key, value = tag.get("key", tag.get("Key")), tag.get("value", tag.get("Value"))
-        known[f"aws:requesttag/{key}".lower()] = value
-    return known
-
-
-def _literal(pattern: str) -> str:
-    """Return a resource's pattern for fnmatch, where a bracket would be a set of letters."""
-    return pattern.replace("[", "[[]")
 
 
 def _document(policy: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from moto.core import DEFAULT_ACCOUNT_ID
-from moto.ec2.models import ec2_backends
 from moto.ecs.models import ecs_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
@@ -25,8 +24,8 @@ def needed(request: Request) -> Iterator[tuple[str, list[str]]]:
     yield f"{prefix}:{request.operation}", (find(request) if find else None) or ["*"]
     if request.operation == "RunTask":
         yield from _of_run_task(request)
-    elif request.operation == "CreateSecurityGroup" and "TagSpecifications" in request.params:
-        yield "ec2:CreateTags", _group(request)
+    elif request.operation == "CreateSecurityGroup" and request.params.get("TagSpecifications"):
+        yield "ec2:CreateTags", _security_group(request)
     elif request.operation in _TAGGED and request.params.get("Tags", request.params.get("tags")):
         yield _TAGGED[request.operation], (find(request) if find else None) or ["*"]
 
@@ -150,37 +149,12 @@ def _balancer(request: Request) -> list[str]:
     return list(request.params.get("ResourceArns", ["*"]))
 
 
-def _policy(request: Request) -> list[str]:
-    return [request.params["PolicyArn"]]
-
-
-def _service_role(request: Request) -> list[str]:
-    name = request.params["AWSServiceName"]
-    return [f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/aws-service-role/{name}/AWSServiceRoleFor"]
-
-
-def _task_definitions(request: Request) -> list[str]:
-    named = request.params["taskDefinitions"]
-    return [one if one.startswith("arn:") else _arn(request, "ecs", f"task-definition/{one}") for one in named]
-
-
-def _group(request: Request) -> list[str]:
+def _security_group(request: Request) -> list[str]:
     return [_arn(request, "ec2", f"security-group/{request.params.get('GroupId', '*')}")]
 
 
-def _new_group(request: Request) -> list[str]:
-    return [_arn(request, "ec2", f"vpc/{request.params['VpcId']}"), *_group(request)]
-
-
-def tags_of(request: Request) -> list[dict[str, str]]:
-    """Return the tags of what a request is about, where policies may ask for them: secrets and security groups."""
-    if "SecretId" in request.params:
-        held = secretsmanager_backends[DEFAULT_ACCOUNT_ID][request.region].secrets.get(request.params["SecretId"])
-        return list(held.tags or []) if held else []
-    if request.service == "ec2" and "GroupId" in request.params:
-        found = ec2_backends[DEFAULT_ACCOUNT_ID][request.region].tags.get(request.params["GroupId"], {})
-        return [{"Key": key, "Value": value} for key, value in found.items()]
-    return []
+def _new_security_group(request: Request) -> list[str]:
+    return [_arn(request, "ec2", "security-group/*"), _arn(request, "ec2", f"vpc/{request.params.get('VpcId', '*')}")]
 
 
 def _ecs_resource(request: Request) -> list[str]:
@@ -188,13 +162,6 @@ def _ecs_resource(request: Request) -> list[str]:
 
 
 _FINDERS: dict[tuple[str, str], Callable[[Request], Any]] = {
-    ("iam", "CreateServiceLinkedRole"): _service_role,
-    ("iam", "ListEntitiesForPolicy"): _policy,
-    ("ecs", "DeleteTaskDefinitions"): _task_definitions,
-    ("ec2", "CreateSecurityGroup"): _new_group,
-    ("ec2", "AuthorizeSecurityGroupIngress"): _group,
-    ("ec2", "RevokeSecurityGroupIngress"): _group,
-    ("ec2", "DeleteSecurityGroup"): _group,
     ("ecs", "RunTask"): _task_definition,
     ("ecs", "DescribeClusters"): _clusters,
     ("ecs", "DescribeTasks"): _tasks,
@@ -202,6 +169,10 @@ _FINDERS: dict[tuple[str, str], Callable[[Request], Any]] = {
     ("ecs", "ListTasks"): _list_tasks,
     ("ecs", "TagResource"): _ecs_resource,
     ("ecs", "ListTagsForResource"): _ecs_resource,
+    ("ec2", "CreateSecurityGroup"): _new_security_group,
+    ("ec2", "DeleteSecurityGroup"): _security_group,
+    ("ec2", "AuthorizeSecurityGroupIngress"): _security_group,
+    ("ec2", "RevokeSecurityGroupIngress"): _security_group,
     ("secretsmanager", "GetSecretValue"): _secret,
     ("secretsmanager", "DescribeSecret"): _secret,
     ("secretsmanager", "CreateSecret"): _secret,
