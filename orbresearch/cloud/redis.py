@@ -23,8 +23,7 @@ from orbresearch.errors import BadInput, CloudFailed
 PORT = 6379
 #: Engine -> the version that is started. Both take an AUTH token and have cluster mode disabled on every size.
 ENGINES = {"valkey": "8.1", "redis": "7.1"}
-_GONE = "gone"
-_PASSING = {"creating", "modifying", "snapshotting"}
+_GONE, _PASSING = "gone", {"creating", "modifying", "snapshotting"}
 _AGAIN = "call start_redis() again to go on waiting, or stop_redis() to be rid of it"
 _STARTING = "starting Redis"
 
@@ -102,8 +101,7 @@ def start_redis(
     account = open_account(region)
     client = account.client("elasticache")
     wait_while("waiting until the Redis before it is gone", lambda: _status(client, name), {"deleting"}, _AGAIN)
-    found = _describe(client, name)
-    if found is None:
+    if (found := _describe(client, name)) is None:
         _create(account, find_stack(account, stack), size, engine, replicas)
     else:
         _require_same(found, size, engine, replicas)
@@ -128,8 +126,7 @@ def stop_redis(*, stack: str = STACK, region: str | None = None, force: bool = F
     """
     account = open_account(region)
     client, name = account.client("elasticache"), resource_name(stack)
-    found = _describe(client, name)
-    if found is None:
+    if _describe(client, name) is None:
         tell(f"no Redis runs in stack {stack!r}")
         return
     if not force:
@@ -168,8 +165,7 @@ def _describe(client: Any, name: str) -> dict[str, Any] | None:
             answer = client.describe_replication_groups(ReplicationGroupId=name)
         except client.exceptions.ReplicationGroupNotFoundFault:
             return None
-    found: dict[str, Any] = answer["ReplicationGroups"][0]
-    return found
+    return dict(answer["ReplicationGroups"][0])
 
 
 def _status(client: Any, name: str) -> str:
@@ -232,8 +228,8 @@ def _read_token(account: Account, stack: Stack) -> str:
     with suppress(ValueError, KeyError, TypeError):
         token = str(json.loads(answer["SecretString"])["password"])
     if not re.fullmatch(r"[A-Za-z0-9!&#$^<>-]{16,128}", token):
-        fix = "put 16 to 128 letters and digits there, under the key password"
-        raise BadInput(f"the secret {stack.redis_secret}", "it holds no token that ElastiCache takes", fix)
+        wrong, fix = "it holds no token that ElastiCache takes", "put 16 to 128 letters there, under the key password"
+        raise BadInput(f"the secret {stack.redis_secret}", wrong, fix)
     return token
 
 
@@ -241,7 +237,7 @@ def _require_same(found: dict[str, Any], size: str, engine: str, replicas: int) 
     """Refuse to take one Redis for another, or one that is open for one that is not."""
     redis = _as_redis(found)
     if not (found.get("TransitEncryptionEnabled") and found.get("AuthTokenEnabled")) or found.get("ClusterEnabled"):
-        wrong = f"{redis.name} runs without TLS, without a token or in cluster mode: start_redis() made another"
+        wrong = f"{redis.name} runs without TLS, without a token or in cluster mode: start_redis() made none such"
         raise BadInput("Redis", wrong, "remove it by the name it has there")
     runs = {"size": redis.size, "engine": redis.engine, "replicas": len(found.get("MemberClusters", ())) - 1}
     for what, wanted in (("size", size), ("engine", engine), ("replicas", replicas)):
@@ -297,8 +293,8 @@ def _delete(client: Any, name: str, stack: str) -> None:
 def _refuse_while_tasks_run(account: Account, stack: str) -> None:
     where = find_stack(account, stack)
     with speaking("listing tasks"):
-        arns = pages(account.client("ecs").list_tasks, "taskArns", cluster=where.cluster_arn, desiredStatus="RUNNING")
-        running = sum(1 for _ in arns)
+        asked = {"cluster": where.cluster_arn, "desiredStatus": "RUNNING"}
+        running = sum(1 for _ in pages(account.client("ecs").list_tasks, "taskArns", **asked))
     if running:
         wrong = f"{running} task{'' if running == 1 else 's'} of stack {stack!r} would lose it"
         raise BadInput("Redis", wrong, "close the lab first, or give force=True: what is staged is lost then")
