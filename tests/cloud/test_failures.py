@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -204,9 +205,8 @@ def test_the_stack_s_policy_is_enough_for_a_researcher(alone: Emulator, monkeypa
         assert run.complete
         listed = orb.cloud.tasks()
         orb.cloud.stop_task(listed[listed.role == "worker"].task.iloc[0], "for a look")
-    orb.Lab.fargate(1)
-    attached = orb.Lab.fargate(attach=True)
-    attached.close()
+        orb.Lab.fargate(attach=lab.hosted.name).close()
+    orb.Lab.fargate(1)  # and the notebook is gone
     assert orb.cloud.sweep(redis=False)["tasks"] >= 2
     with pytest.raises(CloudFailed, match="not allowed"):
         orb.cloud.deploy(allow=ALLOW)
@@ -223,3 +223,14 @@ def test_the_load_balancer_needs_a_policy_of_its_own(alone: Emulator, monkeypatc
         monkeypatch.setenv(name, value)
     assert orb.cloud.start_load_balancer(allow=ALLOW).allow == ALLOW
     orb.cloud.stop_load_balancer()
+
+
+def test_the_deployer_s_policy_is_enough_to_deploy_and_to_delete(alone: Emulator, monkeypatch):
+    document = json.loads(files("orbresearch.cloud").joinpath("deployer.json").read_text())
+    for name, value in alone.principal([document]).items():
+        monkeypatch.setenv(name, value)
+    orb.cloud.deploy(allow=ALLOW, stack="orbresearch-two", image_tag="emulated")
+    orb.cloud.deploy(allow="203.0.113.8/32", stack="orbresearch-two")
+    orb.cloud.delete("orbresearch-two")
+    with pytest.raises(CloudFailed, match="not allowed"):
+        orb.Lab.fargate(1)

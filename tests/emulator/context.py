@@ -7,6 +7,7 @@ from typing import Any
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
+from moto.secretsmanager.models import secretsmanager_backends
 
 from tests.emulator.protocol import Request
 
@@ -47,6 +48,9 @@ def _given(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _tags_of(resource: str, region: str) -> Iterator[tuple[str, str]]:
-    """Yield the tags of a resource of EC2's."""
+    """Yield the tags of a resource of EC2's, or of a secret."""
+    if resource.startswith("arn:aws:secretsmanager:"):
+        held = secretsmanager_backends[DEFAULT_ACCOUNT_ID][region].secrets.get(resource)
+        yield from ((tag["Key"], tag["Value"]) for tag in (held.tags if held else None) or [])
     if resource.startswith("arn:aws:ec2:"):
         yield from ec2_backends[DEFAULT_ACCOUNT_ID][region].tags.get(resource.rpartition("/")[2], {}).items()

@@ -43,4 +43,4 @@ def test_a_database_is_a_store_for_workers_anywhere(no_network):
 
 
 def test_a_name_that_leads_nowhere_is_left_to_connecting():
-    refuse_local_store(read_settings(), "tcp://no-such-host.invalid:8786")
+    refuse_local_store(read_settings(), "tcp://127.0.0.256:8786")
