@@ -583,6 +583,7 @@ def test_a_balancer_lets_its_own_caller_through_to_redis(
     cloud.caller = STRANGER
     with pytest.raises(ConnectionError):
         name_behind(cloud, balancer["DNSName"], endpoint["Address"])
+    assert ":loadbalancer/net/nlb/" in balancer["LoadBalancerArn"]
     assert "load balancer nlb" in str(cloud.leftovers())
     elb.delete_load_balancer(LoadBalancerArn=balancer["LoadBalancerArn"])
     elb.delete_target_group(TargetGroupArn=group["TargetGroupArn"])

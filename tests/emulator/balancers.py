@@ -32,6 +32,11 @@ _CHANGES = [
 ]
 
 
+def arn_of_balancer(account_id: str, lb_id: str, name: str, region_name: str) -> str:
+    """Return a network load balancer's ARN; moto takes all for application load balancers."""
+    return f"arn:aws:elasticloadbalancing:{region_name}:{account_id}:loadbalancer/net/{name}/{lb_id}"
+
+
 class Balancers:
     """Keeps forwarders as the balancers, listeners and targets of the account are.
 

@@ -19,7 +19,7 @@ from werkzeug.serving import make_server
 
 from tests.emulator.access import make_key
 from tests.emulator.authority import Authority
-from tests.emulator.balancers import Balancers
+from tests.emulator.balancers import Balancers, arn_of_balancer
 from tests.emulator.caches import Caches
 from tests.emulator.ecs import Tasks
 from tests.emulator.formation import formation
@@ -236,6 +236,7 @@ def emulate(folder: Path, region: str = "us-east-1") -> Iterator[Emulator]:
         with contextlib.ExitStack() as ending:
             # 1,300 machine images, none of which runs here
             ending.enter_context(mock.patch.dict(os.environ, {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}))
+            ending.enter_context(mock.patch("moto.elbv2.models.make_arn_for_load_balancer", arn_of_balancer))
             cloud = Emulator(folder / "aws", region)
             ending.callback(cloud._close)
             cloud._start()
