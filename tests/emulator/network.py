@@ -23,6 +23,7 @@ from typing import Any
 _CLAIMS = range(1, 255)
 _OF_A_BLOCK = 250  # addresses 127.net.x.1 to 127.net.x.250
 _CLAIM_PORT = 40004  # where an emulator claims its addresses for as long as it runs
+_SPEAK = 0.2  # seconds that somebody who is not let in has to say something
 _POLL = 0.05  # seconds between looks at which private ports are listened on
 
 
@@ -177,7 +178,7 @@ class Wires:
             if wire.open():
                 await _join(wire.private, reader, writer)
             else:
-                _reset(writer)
+                await _reset(reader, writer)
         except (OSError, asyncio.CancelledError):
             pass
         finally:
@@ -204,8 +205,13 @@ async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> No
         await sink.drain()
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """Have a connection end with a reset. (AWS drops packets, and the caller waits for its timeout.)"""
+async def _reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Have a connection end with a reset. (AWS drops packets, and the caller waits for its timeout.)
+
+    Only once the caller has spoken: a reset before it begins with TLS makes Python lose the socket without closing it.
+    """
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(reader.read(1), _SPEAK)
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
