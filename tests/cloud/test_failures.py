@@ -203,9 +203,9 @@ def test_the_stack_s_policy_is_enough_for_a_researcher(alone: Emulator, monkeypa
     with orb.Lab.fargate(1) as lab:
         run = lab.submit(orb.synthetic_sessions(40), orb.seed_grid(), 600).wait()
         assert run.complete
+        orb.Lab.fargate(attach=lab.hosted.name).close()
         listed = orb.cloud.tasks()
         orb.cloud.stop_task(listed[listed.role == "worker"].task.iloc[0], "for a look")
-        orb.Lab.fargate(attach=lab.hosted.name).close()
     orb.Lab.fargate(1)  # and the notebook is gone
     assert orb.cloud.sweep(redis=False)["tasks"] >= 2
     with pytest.raises(CloudFailed, match="not allowed"):

@@ -173,6 +173,8 @@ _FINDERS: dict[tuple[str, str], Callable[[Request], Any]] = {
     ("ec2", "DeleteSecurityGroup"): _security_group,
     ("ec2", "AuthorizeSecurityGroupIngress"): _security_group,
     ("ec2", "RevokeSecurityGroupIngress"): _security_group,
+    ("ecs", "DeleteTaskDefinitions"): lambda request: list(request.params["taskDefinitions"]),
+    ("iam", "ListEntitiesForPolicy"): lambda request: [request.params["PolicyArn"]],
     ("secretsmanager", "GetSecretValue"): _secret,
     ("secretsmanager", "DescribeSecret"): _secret,
     ("secretsmanager", "CreateSecret"): _secret,
