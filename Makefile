@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 OPTIONS := PRICES TICKER BAR STAMP RANGE START END TZ COMMISSION SLIPPAGE ENV_FILE
 INTERPRETED := $(wildcard tests/kernels tests/sessions tests/test_grid.py tests/test_rules.py tests/test_plan.py \
 	tests/test_oracle.py)
-BUSY := tests/lab tests/faults
+BUSY := tests/lab tests/cloud tests/faults
 REDIS := install redis-server (apt-get install redis-server, brew install redis, conda install -c conda-forge redis-server)
 
 help:

@@ -18,6 +18,8 @@ settings.register_profile("default", max_examples=100, **_RELAXED)
 settings.register_profile("thorough", max_examples=1500, **_RELAXED)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+_WHOSE = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")  # whose account it is
+
 MARKET_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -33,7 +35,7 @@ def market_data() -> Path:
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give every test a home of its own and an environment without the user's servers."""
     for name in list(os.environ):
-        if name.startswith(("ORB_", "REDIS_", "DB_", "SQL_")):
+        if name.startswith(("ORB_", "REDIS_", "DB_", "SQL_")) or name in _WHOSE:
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()
