@@ -63,6 +63,22 @@ def test_a_client_needs_the_right_certificate_and_the_right_address(lab: orb.Lab
     assert not refused(address, right)
 
 
+def configured(key: str) -> object:
+    import dask
+
+    return dask.config.get(key)
+
+
+def test_scheduler_and_workers_are_set_as_on_one_machine(lab: orb.Lab):
+    assert lab.client.run_on_scheduler(configured, "distributed.scheduler.allowed-failures") == 30
+    (profiled,) = lab.client.run(configured, "distributed.worker.profile.enabled").values()
+    assert not profiled
+    (worker,) = lab.client.scheduler_info()["workers"].values()
+    assert worker["nthreads"] == 3
+    assert worker["resources"] == {"worker_main": 1}
+    assert worker["memory_limit"] == round(4096 * 0.9) * 2**20
+
+
 def test_a_worker_without_the_secret_is_not_let_in(lab: orb.Lab, cloud: Emulator):
     scheduler = cloud.tasks("scheduler")[0]
     command = [str(Path(sys.executable).with_name("dask")), "worker", f"tls://{scheduler.address}:8786"]
