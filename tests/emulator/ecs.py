@@ -43,6 +43,7 @@ class Tasks:
         self._site, self._moto = site, moto
         self._lock = threading.Lock()
         self._tasks: dict[str, Task] = {}
+        self._asked: dict[str, dict[str, Any]] = {}  # by client token: a request sent again is answered as before
         gate.handle("ecs", RunTask=self._run, DescribeTasks=self._describe, ListTasks=self._list, StopTask=self._stop)
         gate.handle("ecs", DescribeClusters=self._clusters, DeleteCluster=self._delete_cluster)
         gate.handle("ecs", ListAccountSettings=_account_settings, TagResource=self._tag)
@@ -75,6 +76,9 @@ class Tasks:
 
     def _run(self, request: Request) -> dict[str, Any]:
         asked, region = request.params, request.region
+        token = asked.get("clientToken", "")
+        if token in self._asked:
+            return self._asked[token]
         cluster = _cluster(request)
         definition = _definition(asked, region)
         provider = _provider(asked, cluster)
@@ -92,7 +96,10 @@ class Tasks:
         described = [{**describe(task), "tags": task.tags} for task in started]
         for task in started:
             task.start()
-        return {"tasks": described, "failures": failures}
+        answer = {"tasks": described, "failures": failures}
+        if token and started:
+            self._asked[token] = answer
+        return answer
 
     def _refusal(self, asked: dict[str, Any], definition: Any, provider: str | None) -> str | None:
         """Return why a task finds no place, if it does not: RunTask answers it among its failures."""
@@ -111,7 +118,7 @@ class Tasks:
         tasks, failures = [], []
         for name in named:
             task = self.find(name)
-            if task is None or task.cluster_arn != cluster.arn:
+            if task is None or task.cluster_arn != cluster.arn or task.age < self._site.faults.unknown:
                 arn = name if name.startswith("arn:") else cluster.arn.replace(":cluster/", ":task/") + f"/{name}"
                 failures.append({"arn": arn, "reason": "MISSING"})
                 continue

@@ -69,6 +69,7 @@ class Emulator:
         self._gate = Gate(moto, self.site.access.name, {self._own})
         self._gate.direct.add(self._direct)
         self._gate.checks += [self.site.faults.check, self.site.access.check]
+        self._gate.after.append(self.site.faults.check_answer)
         self._server = make_server("127.0.0.1", 0, self._gate, threaded=True, request_handler=_Quiet)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="aws", daemon=True)
@@ -129,6 +130,10 @@ class Emulator:
     def fail(self, operation: str, code: str, message: str = "", times: int = 1) -> None:
         """Refuse the next calls of an operation with an error."""
         self.site.faults.plan(operation, code, message, times)
+
+    def lose_answers(self, operation: str, times: int = 1) -> None:
+        """Do what the next calls of an operation ask for, and answer them with an error."""
+        self.site.faults.lose(operation, times)
 
     def throttle(self, per_second: float | None) -> None:
         """Refuse calls beyond so many within a second; None lets all through."""

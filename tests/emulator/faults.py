@@ -40,6 +40,8 @@ class Faults:
         Quota of vCPUs running at once, of either capacity provider.
     broken_image : bool
         No task's image can be pulled.
+    unknown : float
+        Seconds in which DescribeTasks does not know a new task yet.
     """
 
     expired: bool = False
@@ -47,7 +49,9 @@ class Faults:
     without_capacity: set[str] = field(default_factory=set)
     vcpus: float | None = None
     broken_image: bool = False
+    unknown: float = 0.0
     _planned: list[_Planned] = field(default_factory=list)
+    _lost: list[_Planned] = field(default_factory=list)
     _recent: deque[float] = field(default_factory=deque)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -68,8 +72,21 @@ class Faults:
             raise Refused(_EXPIRED[_protocol(request)], "The security token included in the request is expired")
         if self.per_second and self._too_many():
             raise Refused(_THROTTLED[_protocol(request)], "Rate exceeded")
+        self._take(self._planned, request)
+
+    def lose(self, operation: str, times: int) -> None:
+        """Do what the next calls of an operation ask for, and answer them with an error."""
         with self._lock:
-            planned = next((one for one in self._planned if one.operation == request.operation and one.left), None)
+            self._lost.append(_Planned(operation, "ServerException", "Service Unavailable", times))
+
+    def check_answer(self, request: Request) -> None:
+        """Lose the answer of a request that was planned to have none."""
+        self._take(self._lost, request)
+
+    def _take(self, plans: list[_Planned], request: Request) -> None:
+        """Refuse a request that a plan is about."""
+        with self._lock:
+            planned = next((one for one in plans if one.operation == request.operation and one.left), None)
             if planned:
                 planned.left -= 1
         if planned:

@@ -53,6 +53,7 @@ class Gate:
         self._lock = threading.Lock()
         self.calls: list[Call] = []
         self.checks: list[Check] = []
+        self.after: list[Check] = []  # once what was asked for is done
         self.handlers: dict[tuple[str, str], Handler] = {}
         self.before: dict[tuple[str, str], Check] = {}
         self.direct: set[str] = set()
@@ -89,7 +90,12 @@ class Gate:
         named = (request.service, request.operation)
         if named in self.before:
             self.before[named](request)
-        return request.answer(self.handlers[named](request)) if named in self.handlers else None
+        if named not in self.handlers:
+            return None
+        found = self.handlers[named](request)
+        for check in self.after:
+            check(request)
+        return request.answer(found)
 
     def _record(self, request: Request) -> None:
         call = Call(time.monotonic(), request.service, request.operation, self._name(request.key))

@@ -56,6 +56,7 @@ class Task:
         self.stop_code = self.stop_reason = None
         self.exit_code: int | None = None
         self.times = {"createdAt": datetime.now(UTC)}
+        self._born = time.monotonic()
         self._process: subprocess.Popen[bytes] | None = None
         self._container: Container | None = None
         self._wires: list[Wire] = []
@@ -69,6 +70,11 @@ class Task:
     def role(self) -> str:
         """What it is to Dask: ``"scheduler"`` or ``"worker"``."""
         return self.name.removeprefix("dask-")
+
+    @property
+    def age(self) -> float:
+        """Seconds since RunTask."""
+        return time.monotonic() - self._born
 
     @property
     def pid(self) -> int | None:
