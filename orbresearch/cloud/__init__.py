@@ -21,6 +21,7 @@ prices        one dated table of prices
 quota         how many vCPUs the account may run
 hosted        a cluster as a lab holds it: started or found
 fargate       scheduler and workers as tasks, through dask-cloudprovider
+roles         how each of them is asked for
 desk          ECS as a cluster asks it: few calls a second
 adapt         how many workers there should be
 guard         in the scheduler: ends it when its time is over, whatever else happens

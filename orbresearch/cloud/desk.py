@@ -2,7 +2,8 @@
 
 dask-cloudprovider describes each starting task in a loop without a pause, 132 calls in four seconds; ECS grants an
 account about 20 a second, its other users included. Here one call describes up to a hundred tasks, and calls keep a
-distance.
+distance. A task that was asked for is known here whatever becomes of the caller, and ``end_all`` stops also what ECS
+has begun without its answer having come.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from orbresearch.cloud.aws import Account, speaking
 from orbresearch.cloud.stack import Stack
-from orbresearch.errors import CloudFailed
+from orbresearch.errors import BadInput, CloudFailed
 
 CALLS_PER_SECOND = 8.0
 _TOGETHER = 100  # tasks that one DescribeTasks takes
+_SETTLE_SECONDS = 60.0  # within which ECS may not know a new task everywhere
 _WORDS = 4  # last lines of a log that a failure shows
 
 
@@ -71,25 +74,45 @@ def _reason(found: dict[str, Any]) -> str:
 
 
 class Desk:
-    """Calls of one cluster, made in threads so that the event loop goes on; safe for one loop at a time."""
+    """Calls of one cluster, made in threads so that the event loop goes on; safe for one loop at a time.
 
-    def __init__(self, account: Account, stack: Stack) -> None:
-        self.stack = stack
+    Parameters
+    ----------
+    account : Account
+    stack : Stack
+    name : str
+        Of the cluster: ECS keeps it as ``startedBy``.
+    """
+
+    def __init__(self, account: Account, stack: Stack, name: str) -> None:
+        self.stack, self.name = stack, name
         self._ecs, self._ec2, self._logs = (account.client(name) for name in ("ecs", "ec2", "logs"))
         self._turn = asyncio.Lock()
         self._next = 0.0
         self.seen: dict[str, Seen] = {}
+        self.closing = False  # no task is started any more
+        self._met: dict[str, float] = {}  # when a task was heard of first
+        self._starts = set[asyncio.Task[Seen]]()  # under way
 
     async def run(self, request: dict[str, Any]) -> Seen:
-        """Start a task.
+        """Start a task; who stops waiting for it does not stop it.
 
         Raises
         ------
         CloudFailed
             With ECS' reason: no capacity, the quota, no permission.
         """
+        start = asyncio.ensure_future(self._run(request))
+        self._starts.add(start)
+        start.add_done_callback(self._starts.discard)
+        return await asyncio.shield(start)
+
+    async def _run(self, request: dict[str, Any]) -> Seen:
+        await self._wait()
+        if self.closing:
+            raise CloudFailed("starting a task", "its cluster is being closed", "start another one")
         token = uuid.uuid4().hex  # a request that is sent again after a lost answer starts no second task
-        answer = await self._call("starting a task", self._ecs.run_task, clientToken=token, **request)
+        answer = await self._send("starting a task", self._ecs.run_task, clientToken=token, **request)
         if not answer["tasks"]:
             reasons = [f"{one.get('reason', '')} {one.get('detail', '')}".strip() for one in answer.get("failures", [])]
             raise CloudFailed("starting a task", "; ".join(reasons) or "ECS gave no task and no reason", "try later")
@@ -104,14 +127,64 @@ class Desk:
             answer = await self._call("describing tasks", self._ecs.describe_tasks, **asked)
             found |= {seen.arn: seen for seen in self._keep(answer["tasks"])}
             for arn in set(some) - set(found):
-                found[arn] = self.seen[arn] = Seen(arn, "STOPPED", "STOPPED", "ECS knows it no longer", False)
+                found[arn] = self._missing(arn)
         return found
+
+    def _missing(self, arn: str) -> Seen:
+        """Return what to think of a task that ECS does not know: a new one it may not know yet."""
+        known = self.seen.get(arn)
+        if known is None or known.ended or time.monotonic() - self._met[arn] > _SETTLE_SECONDS:
+            known = self.seen[arn] = Seen(arn, "STOPPED", "STOPPED", "ECS knows it no longer", False)
+        return known
 
     async def stop(self, arn: str, reason: str) -> None:
         """Ask ECS to stop a task; one that has ended stays as it is."""
         if arn in self.seen and not self.seen[arn].leaving:
             asked = {"cluster": self.stack.cluster_arn, "task": arn, "reason": reason}
             await self._call("stopping a task", self._ecs.stop_task, **asked)
+
+    async def end_all(self, reason: str, seconds: float) -> None:
+        """Stop every task of the cluster and see that it has ended; from now on none is started.
+
+        Beside what is known here counts what ECS lists: a task whose start was never answered runs, too. A call that
+        fails is made again, and keeps no other task from being stopped.
+
+        Raises
+        ------
+        CloudFailed
+            Tasks run on after so many seconds, or the credentials are no longer good.
+        """
+        self.closing, end = True, time.monotonic() + seconds
+        while (trouble := await self._end_once(reason)) is not None:
+            if time.monotonic() > end:
+                raise CloudFailed("closing the cluster", trouble, "run orb.cloud.sweep()")
+            await asyncio.sleep(0.5)
+
+    async def _end_once(self, reason: str) -> str | None:
+        """Ask every task to stop; return what is still to be waited for, None where all have ended."""
+        try:
+            await self._find()
+            await self.describe(self.alive())
+            for arn in self.alive():
+                await self._try_to_stop(arn, reason)
+        except CloudFailed as error:
+            return str(error)
+        except BadInput as error:
+            fix = "the scheduler was told to end; log in again and run orb.cloud.sweep()"
+            raise CloudFailed("closing the cluster", str(error), fix) from None
+        names = [arn.split("/")[-1] for arn in self.alive()] + ["one whose start is under way"] * len(self._starts)
+        return f"tasks still run: {', '.join(names)}" if names else None
+
+    async def _try_to_stop(self, arn: str, reason: str) -> None:
+        with suppress(CloudFailed):  # the next turn tries again
+            await self.stop(arn, reason)
+
+    async def _find(self) -> None:
+        """Ask ECS for tasks of the cluster that are not known here."""
+        asked = {"cluster": self.stack.cluster_arn, "startedBy": self.name}
+        answer = await self._call("listing tasks", self._ecs.list_tasks, **asked)
+        for arn in set(answer["taskArns"]) - set(self.seen):
+            self._meet(Seen(arn, "PROVISIONING", "RUNNING", "", False))
 
     async def public_address(self, seen: Seen) -> str:
         """Return the public address of a running task."""
@@ -139,15 +212,34 @@ class Desk:
     def _keep(self, found: list[dict[str, Any]]) -> list[Seen]:
         """Remember tasks; return them."""
         tasks = [read_task(one) for one in found]
-        self.seen |= {seen.arn: seen for seen in tasks}
+        for seen in tasks:
+            self._meet(seen)
         return tasks
+
+    def _meet(self, seen: Seen) -> None:
+        self.seen[seen.arn] = seen
+        self._met.setdefault(seen.arn, time.monotonic())
 
     async def _call(self, what: str, operation: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
         """Make a call in its turn."""
+        await self._wait()
+        return await self._send(what, operation, **arguments)
+
+    async def _wait(self) -> None:
+        """Wait for the next turn."""
         async with self._turn:
             await asyncio.sleep(max(0.0, self._next - time.monotonic()))
             self._next = time.monotonic() + 1 / CALLS_PER_SECOND
-        return await asyncio.to_thread(_spoken, what, operation, arguments)
+
+    async def _send(self, what: str, operation: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+        """Make a call in a thread; where AWS had to be asked again, let the calls after it wait."""
+        try:
+            answer = await asyncio.to_thread(_spoken, what, operation, arguments)
+        except RuntimeError:  # a process that is ending gives out no thread
+            answer = _spoken(what, operation, arguments)
+        again = answer.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+        self._next = max(self._next, time.monotonic() + again) if again else self._next
+        return answer
 
 
 def _spoken(what: str, operation: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:

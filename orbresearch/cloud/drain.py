@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from contextlib import suppress
 from typing import Any
 
 import dask
+from distributed.core import Status
 
 from orbresearch.cloud.guard import LIFETIME, end_after
 
@@ -29,7 +29,8 @@ def dask_setup(nanny: Any) -> None:
     loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
     def begin() -> None:
-        tasks.add(loop.create_task(drain(nanny)))
+        if not tasks:  # SIGTERM may come twice
+            tasks.add(loop.create_task(drain(nanny)))
 
     def close() -> None:
         loop.call_soon_threadsafe(begin)
@@ -40,9 +41,16 @@ def dask_setup(nanny: Any) -> None:
 
 
 async def drain(nanny: Any) -> None:
-    """Retire the worker, then end its nanny. Where no scheduler answers there is nothing to hand over."""
-    log.warning("interrupted: the worker at %s is retired", nanny.worker_address)
-    with suppress(OSError, TimeoutError, asyncio.TimeoutError):
-        await asyncio.wait_for(nanny.scheduler.identity(), _ANSWER_SECONDS)
-        await asyncio.wait_for(nanny.scheduler.retire_workers(workers=[nanny.worker_address]), DRAIN_SECONDS)
+    """Retire the worker, then end its nanny, whatever becomes of the first.
+
+    There is nothing to hand over where no scheduler answers, or the worker has not started or is closed already.
+    """
+    address = nanny.worker_address
+    log.warning("interrupted: the worker at %s is retired", address)
+    try:
+        if address is not None and nanny.status == Status.running:
+            await asyncio.wait_for(nanny.scheduler.identity(), _ANSWER_SECONDS)
+            await asyncio.wait_for(nanny.scheduler.retire_workers(workers=[address]), DRAIN_SECONDS)
+    except Exception as error:  # of whatever kind: a nanny that stays would be paid for
+        log.warning("the worker could not be retired: %r", error)
     await nanny.close(timeout=10, reason="interrupted")

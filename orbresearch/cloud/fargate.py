@@ -5,7 +5,9 @@ scheduler to the world; hides why tasks stop; replaces no lost worker; and does 
 :mod:`orbresearch.cloud.stack` it makes nothing but tasks, and what is overridden here is how they are started, watched
 and stopped: through :class:`~orbresearch.cloud.desk.Desk`, which paces its calls.
 
-A worker that cannot be started or is lost is replaced under another name; the first reason is kept, for a person.
+A worker that cannot be started or is lost is replaced under another name; why is counted in ``troubles`` and told.
+However a cluster ends (closed, interrupted while it starts or closes, with its process), every task that may have been
+started is asked to stop: see :meth:`orbresearch.cloud.desk.Desk.end_all`.
 """
 
 from __future__ import annotations
@@ -15,161 +17,28 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from dask_cloudprovider.aws import FargateCluster
-from dask_cloudprovider.aws import ecs as theirs
 from distributed.core import Status
+from distributed.deploy import SpecCluster
 
-from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG, TAG, Account
-from orbresearch.cloud.desk import Desk, Seen
+from orbresearch.cloud.aws import CLUSTER_TAG, TAG, Account
+from orbresearch.cloud.desk import Desk
 from orbresearch.cloud.guard import LIFETIME
+from orbresearch.cloud.roles import LOOK_SECONDS, START_SECONDS, Options, Scheduler, Worker, failure
 from orbresearch.cloud.stack import Stack
+from orbresearch.console import tell
 from orbresearch.errors import CloudFailed, OrbError
 
-SPOT_SHARE = 10 / 11
-PORT = 8786
-_LOOK_SECONDS = 1.0  # between two looks at tasks while some are on their way
 _REST_SECONDS = 5.0  # while none is
-_START_SECONDS = 600.0  # until a scheduler that pulls its image runs
 _END_SECONDS = 240.0  # until all tasks have ended: they are given 120 to end in good order
+_TELL_SECONDS = 60.0  # between two lines on lost workers
 _PAUSES = (0.0, 2.0, 5.0, 15.0, 30.0, 60.0)  # after so many workers in a row that did not come to run
 MEMORY_SHARE = 0.9  # of a task's memory that its worker process may take before its nanny restarts it
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Options:
-    """A cluster, as it is asked for.
-
-    Parameters
-    ----------
-    name : str
-    worker_cpu : int
-        vCPUs of a worker, each a slot.
-    worker_memory : float
-        GiB.
-    spot_share : float
-        Of the workers, on Fargate Spot.
-    idle_timeout, lifetime : float
-        Seconds.
-    environment : dict
-        Of the workers; no secret: anyone who may describe tasks reads it.
-    death_timeout : float
-        Seconds after which a worker without a scheduler ends.
-    """
-
-    name: str
-    worker_cpu: int = 1
-    worker_memory: float = 4
-    spot_share: float = SPOT_SHARE
-    idle_timeout: float = 900
-    lifetime: float = 12 * 3600
-    environment: dict[str, str] = field(default_factory=dict)
-    death_timeout: float = 60
-
-
-class _Task:
-    """A task that the desk starts and stops. Mixed into dask-cloudprovider's classes."""
-
-    role: str
-
-    def __init__(self, *args: Any, desk: Desk, size: dict[str, str], **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.desk, self.size = desk, size
-        self.trouble: CloudFailed | None = None
-        self._overrides: dict[str, Any]
-        self._overrides["command"][:1] = ["dask", self.role]
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        async def once() -> Any:
-            async with self.lock:  # type: ignore[attr-defined]
-                if self.status == Status.created:
-                    await self.start()
-            return self
-
-        return once().__await__()
-
-    status: Any
-    task_arn: str | None
-
-    def request(self) -> dict[str, Any]:
-        """Return the arguments of RunTask."""
-        own: Any = self
-        container = {
-            "name": f"dask-{self.role}",
-            "environment": [{"name": name, "value": value} for name, value in own.environment.items()],
-            **self._overrides,
-        }
-        network = {
-            "subnets": own._vpc_subnets,
-            "securityGroups": own._security_groups,
-            "assignPublicIp": "ENABLED",  # to pull the image; the security groups decide who may come in
-        }
-        return {
-            "cluster": own.cluster_arn,
-            "taskDefinition": own.task_definition_arn,
-            "count": 1,
-            "capacityProviderStrategy": [{"capacityProvider": own._fargate_capacity_provider}],
-            "networkConfiguration": {"awsvpcConfiguration": network},
-            "overrides": {"containerOverrides": [container], **self.size},
-            "startedBy": own.tags[CLUSTER_TAG],
-            "tags": [{"key": key, "value": value} for key, value in {**own.tags, ROLE_TAG: self.role}.items()],
-        }
-
-    async def start(self) -> None:
-        """Ask for the task."""
-        self.task_arn = (await self.desk.run(self.request())).arn
-        self.status = Status.running
-
-    async def close(self, **_: Any) -> None:
-        """Ask for its end."""
-        self.status = Status.closed
-        if self.task_arn:
-            await self.desk.stop(self.task_arn, "no longer wanted")
-
-
-class Scheduler(_Task, theirs.Scheduler):  # type: ignore[misc]
-    """The scheduler's task; started when it runs and has its addresses."""
-
-    role = "scheduler"
-
-    async def start(self) -> None:
-        """Ask for the task, wait until it runs."""
-        seen = await self.desk.run(self.request())
-        self.task_arn, end = seen.arn, time.monotonic() + _START_SECONDS
-        while seen.status != "RUNNING":
-            if seen.leaving or time.monotonic() > end:
-                raise await failure(self.desk, seen, self.role)
-            await asyncio.sleep(_LOOK_SECONDS)
-            seen = (await self.desk.describe([seen.arn]))[seen.arn]
-        self.private_ip, self.public_ip = seen.address, await self.desk.public_address(seen)
-        self.status = Status.running
-
-
-class Worker(_Task, theirs.Worker):  # type: ignore[misc]
-    """A worker's task; started when ECS has taken it on. What becomes of it the cluster watches."""
-
-    role = "worker"
-
-    async def start(self) -> None:
-        """Ask for the task; keep the reason where there is none."""
-        try:
-            await super().start()
-        except OrbError as error:
-            self.status = Status.failed
-            self.trouble = error if isinstance(error, CloudFailed) else CloudFailed("starting a task", str(error), "")
-
-
-async def failure(desk: Desk, seen: Seen, role: str) -> CloudFailed:
-    """Return why a task did not come to run, or ran no longer: ECS' reason and its last words."""
-    words = await desk.last_words(seen.arn, f"dask-{role}")
-    reason = seen.reason or f"it is {seen.status} after {_START_SECONDS:.0f} s"
-    return CloudFailed(f"the {role}'s task", f"{reason}{': ' + words if words else ''}", "see what the reason names")
 
 
 class Cluster(FargateCluster):  # type: ignore[misc]
@@ -181,28 +50,40 @@ class Cluster(FargateCluster):  # type: ignore[misc]
         self.account, self.stack, self.asked = account, stack, options
         self.troubles: Counter[str] = Counter()  # why workers did not come to run, or were lost
         self._numbers, self._failed, self._pause_until = itertools.count(), 0, 0.0
-        self._connected = set[Any]()
+        self._connected, self._quiet_until = set[Any](), 0.0
         self._watcher: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self.over = ""  # why the scheduler has ended
-        task = {"skip_cleanup": True, "n_workers": 0, "fargate_spot": True, "region_name": account.region}
-        super().__init__(
-            **task,
-            name=options.name,
-            security=security,
-            cluster_arn=stack.cluster_arn,
-            execution_role_arn=stack.execution_role_arn,
-            task_role_arn=stack.task_role_arn,
-            cloudwatch_logs_group=stack.log_group,
-            vpc=stack.vpc,
-            subnets=list(stack.subnets),
-            security_groups=[stack.scheduler_group],
-            scheduler_task_definition_arn=stack.scheduler_task_definition,
-            worker_task_definition_arn=stack.worker_task_definition,
-            scheduler_timeout=f"{options.idle_timeout:g}s",
-            scheduler_extra_args=["--preload", "orbresearch.cloud.guard", "--dashboard-address", "127.0.0.1:8787"],
-            environment={},
-            tags={TAG: stack.name, CLUSTER_TAG: options.name},
-        )
+        self.desk = Desk(account, stack, options.name)
+        try:
+            super().__init__(name=options.name, security=security, **self._theirs())
+        except BaseException:  # Ctrl-C, too: a scheduler may be on its way
+            if getattr(self, "status", Status.closed) != Status.closed:
+                self.close(timeout=2 * _END_SECONDS)
+            raise
+
+    def _theirs(self) -> dict[str, Any]:
+        """Return what dask-cloudprovider is told: everything is there already, it makes nothing of its own."""
+        account, stack, options = self.account, self.stack, self.asked
+        return {
+            "skip_cleanup": True,
+            "n_workers": 0,
+            "fargate_spot": True,
+            "region_name": account.region,
+            "cluster_arn": stack.cluster_arn,
+            "execution_role_arn": stack.execution_role_arn,
+            "task_role_arn": stack.task_role_arn,
+            "cloudwatch_logs_group": stack.log_group,
+            "vpc": stack.vpc,
+            "subnets": list(stack.subnets),
+            "security_groups": [stack.scheduler_group],
+            "scheduler_task_definition_arn": stack.scheduler_task_definition,
+            "worker_task_definition_arn": stack.worker_task_definition,
+            "scheduler_timeout": f"{options.idle_timeout:g}s",
+            "scheduler_extra_args": ["--preload", "orbresearch.cloud.guard", "--dashboard-address", "127.0.0.1:8787"],
+            "environment": {},
+            "tags": {TAG: stack.name, CLUSTER_TAG: options.name},
+        }
 
     @property
     def tags(self) -> dict[str, str]:
@@ -266,7 +147,6 @@ class Cluster(FargateCluster):  # type: ignore[misc]
         """Take it for right: the scheduler's certificate comes from its secret, not from its command."""
 
     async def _start(self) -> None:
-        self.desk = Desk(self.account, self.stack)
         self.cluster_name = self.stack.cluster_arn.split("/")[-1]
         await super()._start()
         self._watcher = asyncio.create_task(self._watch())
@@ -275,14 +155,13 @@ class Cluster(FargateCluster):  # type: ignore[misc]
         """Look at the tasks again and again: replace those that are lost."""
         while self.status == Status.running:
             busy = len(self._connected) < len(self.worker_spec)
-            await asyncio.sleep(_LOOK_SECONDS if busy else _REST_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS if busy else _REST_SECONDS)
             try:
                 if not await self._look():
-                    return await self._end_tasks()
-                if time.monotonic() >= self._pause_until:
-                    await self._correct_state()
+                    return await self.desk.end_all("the scheduler has ended", _END_SECONDS)
+                await self._correct_state()
             except OrbError as error:  # a call that AWS refuses now it may grant later
-                self.troubles[str(error)] += 1
+                self._note(str(error))
             except Exception:
                 log.exception("watching the tasks failed; trying again")
         return None
@@ -295,11 +174,16 @@ class Cluster(FargateCluster):  # type: ignore[misc]
         bool
             Whether the scheduler is there: without it no worker is started.
         """
-        self._connected |= {worker["name"] for worker in self.scheduler_info["workers"].values()} & set(self.workers)
+        here = {worker["name"] for worker in self.scheduler_info["workers"].values()} & set(self.workers)
+        if here - self._connected:
+            self._failed = 0  # workers come to run again
+        self._connected = (self._connected | here) & set(self.workers)
         arns = {worker.task_arn: name for name, worker in self.workers.items() if worker.task_arn}
         found = await self.desk.describe([self.scheduler.task_arn, *arns])
         if (scheduler := found[self.scheduler.task_arn]).leaving:
-            self.over = (await failure(self.desk, scheduler, "scheduler")).reason
+            if not self.over:
+                self.over = (await failure(self.desk, scheduler, "scheduler")).reason
+                tell(f"cloud: the scheduler has ended: {self.over}")
             return False
         for name, worker in list(self.workers.items()):
             seen = found.get(worker.task_arn)
@@ -311,8 +195,8 @@ class Cluster(FargateCluster):  # type: ignore[misc]
 
     def _lost(self, name: Any, reason: CloudFailed, interrupted: bool = False) -> None:
         """Count a lost worker; let another take its place, later where several in a row have failed."""
-        self.troubles["interrupted by Spot" if interrupted else reason.reason] += 1
-        log.warning("worker %s: %s", name, reason)
+        self._note("interrupted by Spot" if interrupted else reason.reason)
+        log.info("worker %s: %s", name, reason)
         self._failed = 0 if interrupted or name in self._connected else self._failed + 1
         if self._failed:
             self._pause_until = time.monotonic() + _PAUSES[min(self._failed // 3, len(_PAUSES) - 1)]
@@ -320,6 +204,27 @@ class Cluster(FargateCluster):  # type: ignore[misc]
         self.workers.pop(name, None)
         if self.worker_spec.pop(name, None) is not None and self.status == Status.running:
             self.worker_spec.update(self.new_worker_spec())
+
+    def _note(self, reason: str) -> None:
+        """Count a trouble; tell of it where it is new and none was told of just now."""
+        self.troubles[reason] += 1
+        if self.troubles[reason] == 1 and time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + _TELL_SECONDS
+            tell(f"cloud: a worker is lost and will be replaced: {reason}")
+
+    async def _correct_state_internal(self) -> None:
+        """Make the tasks those that are wanted, whoever asks for it: not while a pause after failures lasts."""
+        if self.status == Status.closing or time.monotonic() < self._pause_until:
+            self._correct_state_waiting = None
+            return
+        await super()._correct_state_internal()
+
+    def _update_worker_status(self, op: str, message: Any) -> None:
+        """Hear of workers that come and go; which task is lost ECS says.
+
+        Dask would take a worker that its nanny restarts for lost after 15 s, and start another under its name.
+        """
+        super(SpecCluster, self)._update_worker_status(op, message)
 
     async def first_worker(self, failures: int) -> None:
         """Wait until a worker has connected.
@@ -329,20 +234,26 @@ class Cluster(FargateCluster):  # type: ignore[misc]
         CloudFailed
             So many have failed and none has connected.
         """
-        end = time.monotonic() + _START_SECONDS
+        end = time.monotonic() + START_SECONDS
         while not self.scheduler_info["workers"]:
             if self.over:
-                raise CloudFailed("starting workers", f"the scheduler has ended: {self.over}", "see its log")
+                fix = f"see its log; idle_timeout={self.asked.idle_timeout:g} may be too short for a worker to start in"
+                raise CloudFailed("starting workers", f"the scheduler has ended: {self.over}", fix)
             if self._failed >= failures or time.monotonic() > end:
-                reason = self.troubles.most_common(1)[0][0] if self.troubles else f"none in {_START_SECONDS:.0f} s"
+                reason = self.troubles.most_common(1)[0][0] if self.troubles else f"none in {START_SECONDS:.0f} s"
                 raise CloudFailed("starting workers", reason, "nothing was left running")
             await asyncio.sleep(0.2)
 
     async def _close(self) -> None:
-        """Stop every task and see that it has ended; nothing else was made."""
-        if self.status in (Status.closing, Status.closed):
+        """Stop every task and see that it has ended. Once begun it goes on, even where the caller waits no longer."""
+        if self.status == Status.closed:
             return
-        self.status, was = Status.closing, self.status
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
+        was, self.status, self.desk.closing = self.status, Status.closing, True
         if self._watcher is not None:
             self._watcher.cancel()
         with suppress(AttributeError):
@@ -351,27 +262,12 @@ class Cluster(FargateCluster):  # type: ignore[misc]
             if was == Status.running:
                 with suppress(OSError, TimeoutError, asyncio.TimeoutError):
                     await asyncio.wait_for(self.scheduler_comm.terminate(), 5)  # it ends its workers
-            await self._end_tasks()
+            await self.desk.end_all("the lab was closed", _END_SECONDS)
         finally:
-            for task in self._created:
-                task.status = Status.closed
             self.worker_spec.clear()
             self.workers.clear()
-            self.shutdown_scheduler, self.status = False, was
+            self.status = Status.stopping  # of which SpecCluster makes no more tasks to stop
             await super()._close()
-
-    async def _end_tasks(self) -> None:
-        end, desk = time.monotonic() + _END_SECONDS, self.desk
-        with suppress(CloudFailed):
-            await desk.describe(desk.alive())
-        for arn in desk.alive():
-            await desk.stop(arn, "the lab was closed")
-        while alive := desk.alive():
-            if time.monotonic() > end:
-                names = ", ".join(arn.split("/")[-1] for arn in alive)
-                raise CloudFailed("closing the cluster", f"tasks still run: {names}", "run orb.cloud.sweep()")
-            await asyncio.sleep(_LOOK_SECONDS / 2)
-            await desk.describe(alive)
 
 
 def _variable(key: str) -> str:

@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import dask
@@ -44,12 +45,14 @@ def end_after(seconds: Any, close: Callable[[], None], what: str) -> threading.T
     """
     if seconds is None:
         return None
+    after = float(seconds)  # what is no number fails here, before there is anything to guard
 
     def wait() -> None:
         pause = threading.Event()
-        pause.wait(float(seconds))
+        pause.wait(after)
         log.warning("the %s ends: its lifetime of %s s is over", what, seconds)
-        close()
+        with suppress(Exception):  # a loop that is closed already
+            close()
         pause.wait(GRACE_SECONDS)
         os._exit(CODE)
 

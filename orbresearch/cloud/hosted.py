@@ -8,9 +8,10 @@ from typing import Any
 
 from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG, STACK, Account, open_account, speaking
 from orbresearch.cloud.certificates import days_left, read_security
-from orbresearch.cloud.fargate import PORT, Cluster, Options
+from orbresearch.cloud.fargate import Cluster
 from orbresearch.cloud.hourly import RunningCost, running_cost
 from orbresearch.cloud.redis import Redis, find_redis
+from orbresearch.cloud.roles import PORT, Options
 from orbresearch.cloud.running import running_tasks
 from orbresearch.cloud.stack import Stack, find_stack
 from orbresearch.console import tell
@@ -41,8 +42,16 @@ class Hosted:
     stack: Stack
     cluster: Cluster | None = None
 
+    @property
+    def troubles(self) -> str:
+        """What befell the tasks of a cluster started here, the most frequent first; "" where nothing did."""
+        if self.cluster is None:
+            return ""
+        over = [f"the scheduler has ended: {self.cluster.over}"] if self.cluster.over else []
+        return "; ".join(over + [f"{many} x {why}" for why, many in self.cluster.troubles.most_common(3)])
+
     def close(self) -> None:
-        """End every task of it, where it was started here."""
+        """End every task of it, where it was started here; again does nothing."""
         if self.cluster is not None:
             self.cluster.close(timeout=600)
 
@@ -124,7 +133,9 @@ def attach_hosted(name: str | None = None, *, stack: str = STACK, region: str | 
     with speaking("looking up an address"):
         ids = [found[chosen].interface]
         answer = account.client("ec2").describe_network_interfaces(NetworkInterfaceIds=ids)
-    address = answer["NetworkInterfaces"][0]["Association"]["PublicIp"]
+    address = next((one.get("Association", {}).get("PublicIp") for one in answer["NetworkInterfaces"]), None)
+    if address is None:
+        raise CloudFailed(f"attaching to cluster {chosen}", "its scheduler has no public address", "start another one")
     return Hosted(chosen, f"tls://{address}:{PORT}", security, home)
 
 

@@ -21,6 +21,8 @@ from orbresearch.settings import read_settings
 if TYPE_CHECKING:
     from orbresearch.cloud.hosted import Hosted
 
+SAVE_SECONDS = 300.0  # that a lab waits for its cluster when it is closed: the cluster costs while it does
+
 open_labs: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
@@ -42,23 +44,23 @@ class Connection:
         hosted: Hosted | None = None,
     ) -> None:
         self.closed = True  # until everything stands
-        cluster.refuse_worker_import()
-        self.address = address if hosted is None else hosted.address
-        self.settings, self.hosted = read_settings(env_file), hosted
         self._services: Services | None = None
         with ExitStack() as stack:
             if hosted is not None:
-                stack.callback(hosted.close)
+                stack.callback(hosted.close)  # first of all: whatever fails here, it is paid for
+            cluster.refuse_worker_import()
+            self.address = address if hosted is None else hosted.address
+            self.settings, self.hosted = read_settings(env_file), hosted
             if self.address is None:
                 self._start(stack, n_workers, slots, scheduler_port)
             else:
                 self._attach(stack, self.address)
             self._register(FeederPlugin(reap_seconds, staged_bytes, chunk_seconds))
+            if not quiet:
+                tell(self.describe())
             self._stack = stack.pop_all()
         self.closed = False
         open_labs.add(self)
-        if not quiet:
-            tell(self.describe())
 
     def _start(self, stack: ExitStack, n_workers: int | None, slots: int, port: int) -> None:
         """Start Redis (where none is named) and a cluster of our own."""
@@ -108,7 +110,8 @@ class Connection:
         lines = [f"lab: {many}, {place}, results in {self.store.where}"]
         if self.hosted is not None:
             ends = "it ends with this lab" if self.hosted.cluster else "it was there before this lab and stays"
-            return f"{lines[0]}\n     cluster {self.hosted.name} at {self.address}, {ends}"
+            lost = f"\n     lost so far: {self.hosted.troubles}" if self.hosted.troubles else ""
+            return f"{lines[0]}\n     cluster {self.hosted.name} at {self.address}, {ends}{lost}"
         lines.append(f"     home {self.settings.home}, dashboard {self.client.dashboard_link}")
         if self.cluster is not None:
             lines.append("     it ends with this process; `python -m orbresearch up` starts one that stays")
@@ -142,9 +145,9 @@ class Connection:
         with suppress(Unreachable):  # a scheduler that has ended gives out nothing
             self._ask("orb_stop")
         try:
-            if self._work(begin.run_counts)["staged"]:
-                self._work(lifecycle)
-            left = self._work(begin.run_counts)["queued"]
+            if self._work(begin.run_counts, patience=SAVE_SECONDS)["staged"]:
+                self._work(lifecycle, patience=SAVE_SECONDS)
+            left = self._work(begin.run_counts, patience=SAVE_SECONDS)["queued"]
         except OrbError as error:
             tell(f"what was staged could not be moved into the store: {error}")
             return
@@ -156,24 +159,38 @@ class Connection:
         self._require_open()
         return self._work(function, *args)
 
-    def _work(self, function: Callable[..., Any], *args: Any) -> Any:
+    def _work(self, function: Callable[..., Any], *args: Any, patience: float | None = None) -> Any:
         if self._services is not None:
             return function(self._services, *args)
-        return self._in_cluster(function, *args)
+        return self._in_cluster(function, *args, patience=patience)
 
-    def _in_cluster(self, function: Callable[..., Any], *args: Any) -> Any:
+    def _in_cluster(self, function: Callable[..., Any], *args: Any, patience: float | None = None) -> Any:
         """Call ``function(services, *args)`` in a worker, as priority work.
+
+        Parameters
+        ----------
+        patience : float, optional
+            Seconds to wait at the most, and not at all where there is no worker; default: until there is one.
 
         Raises
         ------
         Unreachable
-            The scheduler has ended.
+            The scheduler has ended; nobody has answered within ``patience``.
         """
         from concurrent.futures import CancelledError
 
-        cluster.require_scheduler(self.client, str(self.address))
+        where = str(self.address)
+        cluster.require_scheduler(self.client, where)
+        if patience is not None and not self.client.scheduler_info(n_workers=-1)["workers"]:
+            raise Unreachable("Dask scheduler", where, "it has no workers", "submit the run again later")
+        future = self.client.submit(call_with_services, function, *args, pure=False, priority=PRIORITY)
         try:
-            return self.client.submit(call_with_services, function, *args, pure=False, priority=PRIORITY).result()
+            return future.result(timeout=patience)
+        except TimeoutError:
+            if patience is None or future.done():  # the function's own
+                raise
+            wrong = f"no answer within {patience:g} s"
+            raise Unreachable("Dask scheduler", where, wrong, "submit the run again later") from None
         except CancelledError:
             cluster.require_scheduler(self.client, str(self.address), ended=True)
 
