@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from orbresearch.cloud.aws import CLUSTER_TAG, STACK, Account, open_account, speaking
+from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG, STACK, Account, open_account, speaking
 from orbresearch.cloud.balancer import find_load_balancer, stop_load_balancer
 from orbresearch.cloud.redis import find_redis, stop_redis
-from orbresearch.cloud.running import RunningTask, running_tasks
+from orbresearch.cloud.running import RunningTask, running_tasks, unended
 from orbresearch.cloud.stack import Stack, find_stack
 from orbresearch.console import tell
 from orbresearch.errors import CloudFailed
@@ -43,11 +43,7 @@ def sweep(
     """
     account = open_account(region)
     home = find_stack(account, stack)
-    found = [task for task in running_tasks(account, home) if cluster in (None, task.tags.get(CLUSTER_TAG))]
-    names = sorted({task.tags.get(CLUSTER_TAG, "?") for task in found})
-    tell(f"sweep: {len(found)} tasks{' of ' + ', '.join(names) if names else ''}")
-    _stop(account, home, found)
-    swept = {"tasks": len(found), "balancers": 0, "redis": 0}
+    swept = {"tasks": _stop(account, home, cluster), "balancers": 0, "redis": 0}
     if redis and cluster is None:
         swept["balancers"] = int(find_load_balancer(account, stack) is not None)
         swept["redis"] = int(find_redis(account, stack) is not None)
@@ -56,15 +52,44 @@ def sweep(
     return swept
 
 
-def _stop(account: Account, home: Stack, found: list[RunningTask]) -> None:
-    """Stop tasks, schedulers last (they end their workers), and wait until all have ended."""
-    ecs, end = account.client("ecs"), time.monotonic() + _END_SECONDS
-    with speaking("stopping tasks"):
-        for task in found:
-            ecs.stop_task(cluster=home.cluster_arn, task=task.arn, reason="swept")
-            time.sleep(1 / _CALLS_PER_SECOND)
-    wanted = {task.arn for task in found}
-    while left := [task.id for task in running_tasks(account, home) if task.arn in wanted]:
+def _stop(account: Account, home: Stack, cluster: str | None) -> int:
+    """Stop tasks until none is listed, and wait until all have ended; return how many they were.
+
+    Schedulers go first: a notebook that is alive starts no worker for one that is leaving. What a start under way adds
+    is found at the next look.
+    """
+    known, end = set[str](), time.monotonic() + _END_SECONDS
+    while True:
+        listed = [task for task in running_tasks(account, home) if cluster in (None, task.tags.get(CLUSTER_TAG))]
+        fresh = [task for task in listed if task.arn not in known]
+        if fresh:
+            names = sorted({task.tags.get(CLUSTER_TAG, "?") for task in fresh})
+            tell(f"sweep: {len(fresh)} tasks of {', '.join(names)}")
+        known |= {task.arn for task in fresh}
+        trouble = _ask_to_stop(account, home, sorted(listed, key=_schedulers_first))
+        left = [] if listed else unended(account, home, list(known))
+        if not listed and not left:
+            return len(known)
         if time.monotonic() > end:
-            raise CloudFailed("sweep", f"tasks still run: {', '.join(left)}", "look at them in the ECS console")
+            left += [task.id for task in listed]
+            raise CloudFailed(
+                "sweep", trouble or f"tasks still run: {', '.join(left)}", "look at them in the ECS console"
+            )
         time.sleep(1.0)
+
+
+def _schedulers_first(task: RunningTask) -> bool:
+    return task.tags.get(ROLE_TAG) != "scheduler"
+
+
+def _ask_to_stop(account: Account, home: Stack, listed: list[RunningTask]) -> str:
+    """Ask for each task's end; return what the last refusal said. One that is refused keeps no other from it."""
+    ecs, trouble = account.client("ecs"), ""
+    for task in listed:
+        try:
+            with speaking("stopping a task"):
+                ecs.stop_task(cluster=home.cluster_arn, task=task.arn, reason="swept")
+        except CloudFailed as error:
+            trouble = str(error)
+        time.sleep(1 / _CALLS_PER_SECOND)
+    return trouble
