@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import socket
 import sys
+import time
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -72,6 +75,7 @@ def start_cluster(settings: Settings, n_workers: int | None, slots: int, schedul
 
 
 CONNECT_SECONDS = 10
+_LOOK_SECONDS = 5.0  # between two looks whether a scheduler that is waited for is there
 
 
 def refuse_worker_import() -> None:
@@ -167,6 +171,45 @@ def ask_scheduler(client: Any, address: str, operation: str, **arguments: Any) -
     except OSError as error:
         fix = "start a lab and submit the run again: what is in the store is kept"
         raise Unreachable("Dask scheduler", address, str(error).splitlines()[0], fix) from None
+
+
+def require_workers(client: Any, address: str) -> None:
+    """Refuse a cluster without a worker that could answer.
+
+    Raises
+    ------
+    Unreachable
+    """
+    fix = "submit the run again later: what is in the store is kept"
+    try:
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+    except OSError as error:
+        raise Unreachable("Dask scheduler", address, str(error).splitlines()[0], fix) from None
+    if not workers:
+        raise Unreachable("Dask scheduler", address, "it has no workers", fix)
+
+
+def await_answer(future: Any, address: str, check: Callable[[], None], patience: float | None) -> Any:
+    """Return what a future returns; ask every few seconds whether there is still a scheduler to wait for.
+
+    A client that has lost its scheduler may try to reach it for ever, and its futures are never done.
+
+    Raises
+    ------
+    Unreachable
+        What ``check`` says; no answer within ``patience`` seconds.
+    """
+    end = time.monotonic() + (math.inf if patience is None else patience)
+    while True:
+        try:
+            return future.result(timeout=_LOOK_SECONDS)
+        except TimeoutError:
+            if future.status == "error":  # its own
+                raise
+            check()
+        if time.monotonic() > end:
+            fix = "submit the run again later: what is in the store is kept"
+            raise Unreachable("Dask scheduler", address, f"no answer within {patience} s", fix)
 
 
 def count_slots(client: Any) -> int:

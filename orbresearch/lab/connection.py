@@ -179,20 +179,19 @@ class Connection:
         """
         from concurrent.futures import CancelledError
 
-        where = str(self.address)
-        cluster.require_scheduler(self.client, where)
-        if patience is not None and not self.client.scheduler_info(n_workers=-1)["workers"]:
-            raise Unreachable("Dask scheduler", where, "it has no workers", "submit the run again later")
+        self._require_scheduler()
+        if patience is not None:
+            cluster.require_workers(self.client, str(self.address))
         future = self.client.submit(call_with_services, function, *args, pure=False, priority=PRIORITY)
         try:
-            return future.result(timeout=patience)
-        except TimeoutError:
-            if patience is None or future.done():  # the function's own
-                raise
-            wrong = f"no answer within {patience:g} s"
-            raise Unreachable("Dask scheduler", where, wrong, "submit the run again later") from None
+            return cluster.await_answer(future, str(self.address), self._require_scheduler, patience)
         except CancelledError:
             cluster.require_scheduler(self.client, str(self.address), ended=True)
+
+    def _require_scheduler(self) -> None:
+        """Refuse a scheduler that has ended, as far as its connection or ECS tells."""
+        over = self.hosted is not None and self.hosted.cluster is not None and bool(self.hosted.cluster.over)
+        cluster.require_scheduler(self.client, str(self.address), ended=over)
 
     def _require_open(self) -> None:
         if self.closed:
