@@ -7,12 +7,15 @@ that would fit is the user's own affair. Credentials, profile and endpoint are b
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
-from orbresearch.errors import BadInput, CloudFailed
+from orbresearch.errors import BadInput, CloudFailed, OrbError
 
 TAG = "orbresearch"  # on everything made here; its value is the stack's name
 CLUSTER_TAG = "orbresearch:cluster"  # on tasks: the cluster's name
@@ -23,6 +26,8 @@ _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _UNKNOWN_KEY = {"UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "AuthFailure"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
+_EXTRA = ("botocore", "cryptography", "dask_cloudprovider")  # what the extra "cloud" brings
+_LOG_IN = "run aws configure or aws sso login"
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,11 @@ class Account:
 
     region: str
     session: Any = field(repr=False)
+    _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _turn: Any = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def client(self, service: str) -> Any:
-        """Return a client of a service, such as ``"ecs"``; it may be shared by threads."""
+        """Return the client of a service, such as ``"ecs"``; threads may share it."""
         from botocore.config import Config
 
         config = Config(
@@ -48,8 +55,22 @@ class Account:
             read_timeout=60,
             user_agent_extra="orbresearch",
         )
-        with speaking(service):
-            return self.session.create_client(service, region_name=self.region, config=config)
+        with self._turn:  # threads may share clients, but not a session
+            if service not in self._clients:
+                self._clients[service] = self.make_client(service, config)
+            return self._clients[service]
+
+    def make_client(self, service: str, config: Any) -> Any:
+        """Return a client of one's own; this is where credentials are looked for."""
+        try:
+            with speaking(f"preparing to ask AWS ({service})"):
+                return self.session.create_client(service, region_name=self.region, config=config)
+        except OrbError:
+            raise
+        except OSError as error:  # a profile's credential_process that is no program
+            raise BadInput("AWS credentials", str(error), "mend the profile in ~/.aws/config") from None
+        except ValueError as error:
+            raise BadInput("AWS endpoint", str(error), "set AWS_ENDPOINT_URL to a URL, or unset it") from None
 
 
 def open_account(region: str | None = None) -> Account:
@@ -63,17 +84,47 @@ def open_account(region: str | None = None) -> Account:
     Raises
     ------
     BadInput
-        The package's extra ``cloud`` is not installed, or no region is named.
+        The package's extra ``cloud`` is not installed, no region is named, or a profile that does not exist.
     """
-    try:
-        from botocore.session import get_session
-    except ImportError:
-        raise BadInput("orb.cloud", "its packages are not installed", "pip install 'orbresearch[cloud]'") from None
-    session = get_session()
-    where = region or session.get_config_variable("region")
+    require_extra()
+    with speaking("reading AWS' configuration"):
+        session = _open_session()
+        where = region or session.get_config_variable("region")
+        session.get_scoped_config()  # refuses a profile that does not exist, whoever named the region
     if not where:
         raise BadInput("AWS region", "none is named", "set AWS_DEFAULT_REGION, or give region=")
     return Account(where, session)
+
+
+def require_extra() -> None:
+    """Refuse to go on without the packages of the extra ``cloud``.
+
+    Raises
+    ------
+    BadInput
+        Which are missing.
+    """
+    missing = [name for name in _EXTRA if find_spec(name) is None]
+    if missing:
+        wrong = f"packages that it needs are not installed: {', '.join(missing)}"
+        raise BadInput("orb.cloud", wrong, "run pip install 'orbresearch[cloud]'")
+
+
+def _open_session() -> Any:
+    """Return a session that shares with all others what botocore reads from its own files, and nothing else."""
+    from botocore.session import get_session
+
+    session = get_session()
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
+    return session
+
+
+@cache
+def _loader(search_path: str | None) -> Any:
+    """Return the reader of botocore's descriptions of services: megabytes, which take longer than most calls."""
+    from botocore.loaders import create_loader
+
+    return create_loader(search_path)
 
 
 def pages(operation: Callable[..., Any], key: str, **arguments: Any) -> Iterator[Any]:
@@ -95,11 +146,12 @@ def speaking(what: str) -> Iterator[None]:
     Raises
     ------
     BadInput
-        Credentials are missing, wrong or expired: nothing can be done before they are mended.
+        Credentials, a profile or a region that are missing, wrong or expired: nothing can be done before.
     CloudFailed
         Everything else, with the reason AWS gave.
     """
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -107,6 +159,13 @@ def speaking(what: str) -> Iterator[None]:
         raise _refused(what, error) from None
     except BotoCoreError as error:
         raise _unsent(what, error) from None
+    except ResponseParserError as error:
+        wrong, fix = "what answered is not AWS", "see whether a proxy or AWS_ENDPOINT_URL leads elsewhere"
+        raise CloudFailed(what, f"{wrong}: {_first_line(error)}", fix) from None
+    except RuntimeError as error:  # so botocore says that a login could not be renewed in the middle of work
+        if "redentials" not in str(error):
+            raise
+        raise BadInput("AWS credentials", _first_line(error), _LOG_IN) from None
 
 
 def code_of(error: Exception) -> str:
@@ -130,9 +189,37 @@ def _refused(what: str, error: Any) -> Exception:
 
 
 def _unsent(what: str, error: Any) -> Exception:
-    """Return the sentence for a request that got no answer."""
-    from botocore.exceptions import NoCredentialsError, PartialCredentialsError, TokenRetrievalError
+    """Return the sentence for a request that got no answer, or was never sent."""
+    from botocore import exceptions as known
 
-    if isinstance(error, (NoCredentialsError, PartialCredentialsError, TokenRetrievalError)):
-        return BadInput("AWS credentials", str(error), "run aws configure or aws sso login")
-    return CloudFailed(what, str(error), "check the region's name and the network")
+    said = _first_line(error)
+    if isinstance(error, (known.ProfileNotFound, known.ConfigParseError, known.ConfigNotFound)):
+        fix = "see aws configure list-profiles, and what AWS_PROFILE and AWS_CONFIG_FILE name"
+        return BadInput("AWS configuration", said, fix)
+    if isinstance(error, known.InvalidRegionError):
+        return BadInput("AWS region", said, 'give one such as "us-east-1"')
+    if isinstance(error, (known.InvalidConfigError, known.InfiniteLoopConfigError)):
+        return BadInput("AWS credentials", said, "mend the profile in ~/.aws/config")
+    if isinstance(error, _lacking(known)):
+        return BadInput("AWS credentials", said, _LOG_IN)
+    return CloudFailed(what, said, "check the region's name and the network")
+
+
+def _lacking(known: Any) -> tuple[type[Exception], ...]:
+    """Return what botocore raises, at the first call or a later one, where nobody has logged in or no longer is."""
+    names = (
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "CredentialRetrievalError",
+        "NoAuthTokenError",
+        "TokenRetrievalError",
+        "SSOError",
+        "LoginError",
+        "MetadataRetrievalError",
+    )
+    return tuple(getattr(known, name) for name in names if hasattr(known, name))  # some are of late versions only
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says, without the full stop that our own sentence would go on behind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip().rstrip(".: ")

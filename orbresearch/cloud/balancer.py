@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from orbresearch.cloud.admission import admit_balancer, admit_only, admitted, find_group, make_group, shut, tag_of
+from orbresearch.cloud.allowed import narrow_range
 from orbresearch.cloud.aws import STACK, TAG, Account, code_of, open_account, speaking
 from orbresearch.cloud.prices import find_prices
 from orbresearch.cloud.redis import PORT, Redis, find_redis, resource_name
-from orbresearch.cloud.stack import Stack, find_stack, narrow_range
+from orbresearch.cloud.stack import Stack, find_stack
 from orbresearch.cloud.waiting import wait_while
 from orbresearch.console import tell
 from orbresearch.errors import BadInput, CloudFailed, OrbError
@@ -58,6 +59,9 @@ class Balancer:
             "REDIS_TLS": "1",
             "REDIS_TLS_NAME": self.tls_name,
         }
+
+    def __repr__(self) -> str:
+        return f"Balancer({self.name}: {self.dns_name}:{self.port}, open to {self.allow or 'nobody'})"
 
 
 def start_load_balancer(*, allow: str, stack: str = STACK, region: str | None = None) -> Balancer:
@@ -139,7 +143,7 @@ def _price(account: Account, stack: Stack) -> str:
     """Return what it costs with a public address in each zone, for a person."""
     table = find_prices(account.region).table
     dollars = table["balancer"] + len(stack.subnets) * table["address"]
-    return f"that costs about ${dollars:.2f} an hour until stop_load_balancer()"
+    return f"that costs about ${dollars:.3f} an hour until stop_load_balancer()"
 
 
 def _require_redis(account: Account, stack: str) -> Redis:

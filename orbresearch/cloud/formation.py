@@ -151,8 +151,15 @@ def _parameters(found: dict[str, Any] | None, template: str, given: Mapping[str,
 
 def _create(account: Account, name: str, given: dict[str, Any]) -> bool:
     """Create a stack. CloudFormation itself takes everything back if a part fails, even if nobody waits for it."""
+    from botocore.exceptions import ClientError
+
     with speaking(f"creating stack {name}"):
-        stack_id = account.client("cloudformation").create_stack(**given, OnFailure="DELETE")["StackId"]
+        try:
+            stack_id = account.client("cloudformation").create_stack(**given, OnFailure="DELETE")["StackId"]
+        except ClientError as error:
+            if code_of(error) == "AlreadyExistsException":
+                raise _busy("creating", name) from None
+            raise
     status = _wait(account, stack_id, "creating")
     if status == "CREATE_COMPLETE":
         return True
@@ -172,6 +179,8 @@ def _update(account: Account, name: str, given: dict[str, Any]) -> bool:
         except ClientError as error:
             if "No updates are to be performed" in str(error):
                 return False
+            if "_IN_PROGRESS" in str(error):
+                raise _busy("updating", name) from None
             raise
     status = _wait(account, stack_id, "updating")
     if status == "UPDATE_COMPLETE":
@@ -181,6 +190,12 @@ def _update(account: Account, name: str, given: dict[str, Any]) -> bool:
     if status != "UPDATE_ROLLBACK_COMPLETE":
         fix = f"then: aws cloudformation continue-update-rollback --stack-name {name}"
     raise CloudFailed(f"updating stack {name}", reason, fix)
+
+
+def _busy(doing: str, name: str) -> CloudFailed:
+    """Return the sentence for two who deploy at once: the one who comes second."""
+    wrong = "somebody has begun to deploy it at this moment"
+    return CloudFailed(f"{doing} stack {name}", wrong, "deploy again: that waits until theirs is done")
 
 
 def _wait(account: Account, stack_id: str, doing: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -87,7 +88,7 @@ def find_prices(region: str | None = None, prices: Mapping[str, Any] | None = No
 
     Examples
     --------
-    >>> find_prices("us-east-1", {"fargate": {"x86": {"vcpu": 0.03}}}).task_hour(1, 0)
+    >>> round(find_prices("us-east-1", {"fargate": {"x86": {"vcpu": 0.03}}}).task_hour(1, 0), 3)
     0.035
     """
     document = _document()
@@ -98,6 +99,13 @@ def find_prices(region: str | None = None, prices: Mapping[str, Any] | None = No
     table = document["regions"][region if known else STAND_IN]
     merged = _merge(table, prices or {}, "prices")
     return Prices(region or STAND_IN, document["date"], note, merged)
+
+
+def say_cache_price(region: str, size: str, engine: str, nodes: int) -> str:
+    """Return what Redis costs, for a person; without dollars where the table does not have the size."""
+    with suppress(BadInput):
+        return f"costs about ${nodes * find_prices(region).cache_hour(size, engine):.3f} an hour until stop_redis()"
+    return "costs by the hour until stop_redis()"
 
 
 @cache

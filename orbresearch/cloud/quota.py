@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from orbresearch.cloud.aws import Account, open_account, speaking
 from orbresearch.errors import OrbError
 
@@ -42,5 +40,5 @@ def _ask(account: Account, code: str) -> float:
 
     config = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=3, read_timeout=10)
     with speaking("asking for the quota"):
-        client: Any = account.session.create_client("service-quotas", region_name=account.region, config=config)
+        client = account.make_client("service-quotas", config)
         return float(client.get_service_quota(ServiceCode="fargate", QuotaCode=code)["Quota"]["Value"])

@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from orbresearch.cloud.aws import STACK, TAG, Account, open_account, pages, speaking
-from orbresearch.cloud.prices import find_prices
-from orbresearch.cloud.stack import Stack, find_stack
+from orbresearch.cloud.aws import STACK, TAG, Account, open_account, speaking
+from orbresearch.cloud.in_use import running_arns
+from orbresearch.cloud.prices import say_cache_price
+from orbresearch.cloud.stack import Stack, find_stack, require_name
 from orbresearch.cloud.waiting import wait_while
 from orbresearch.console import tell
 from orbresearch.errors import BadInput, CloudFailed
@@ -58,6 +59,9 @@ class Redis:
     def environ(self) -> dict[str, str]:
         """The ``REDIS_`` variables of a worker, without the password."""
         return {"REDIS_ENDPOINT": self.endpoint, "REDIS_PORT": str(self.port), "REDIS_TLS": "1"}
+
+    def __repr__(self) -> str:
+        return f"Redis({self.name}: {self.engine} on {self.size}, {self.status})"
 
 
 def start_redis(
@@ -105,7 +109,7 @@ def start_redis(
         _create(account, find_stack(account, stack), size, engine, replicas)
     else:
         _require_same(found, size, engine, replicas)
-    return _await(client, name, stack)
+    return _await(account, name, stack)
 
 
 def stop_redis(*, stack: str = STACK, region: str | None = None, force: bool = False) -> None:
@@ -143,9 +147,7 @@ def find_redis(account: Account, stack: str = STACK) -> Redis | None:
 
 def resource_name(stack: str) -> str:
     """Return what a stack's Redis and its balancer are called; AWS allows the latter 32 characters."""
-    if len(stack) > 26 or not re.fullmatch(r"[a-z](-?[a-z0-9])*", stack):
-        fix = "give at most 26 lower-case letters, digits and single hyphens: Redis is named after it"
-        raise BadInput("stack", f"{stack!r} is no name for Redis", fix)
+    require_name(stack)
     return f"{stack}-redis"
 
 
@@ -212,12 +214,20 @@ def _create(account: Account, stack: Stack, size: str, engine: str, replicas: in
                 Tags=[{"Key": TAG, "Value": stack.name}],
             )
     except CloudFailed as failed:
-        if "family" not in failed.reason:
-            raise
+        raise _plainer(failed, size, engine) from None
+    cost = say_cache_price(account.region, size, engine, 1 + replicas)
+    tell(f"starting Redis: {engine} on {size} takes 5 to 10 minutes, also where this is interrupted; it {cost}")
+
+
+def _plainer(failed: CloudFailed, size: str, engine: str) -> Exception:
+    """Return what AWS refused as the argument that it is about."""
+    if "family" in failed.reason:
         fix = "give the other engine, or change the stack's parameter CacheFamily (redis7, valkey8)"
-        raise BadInput("engine", f"the stack is not made for {engine!r}: {failed.reason}", fix) from None
-    cost = _price(account.region, size, engine, 1 + replicas)
-    tell(f"starting Redis: {engine} on {size} takes 5 to 10 minutes{cost}, and goes on where this is interrupted")
+        return BadInput("engine", f"the stack is not made for {engine!r}: {failed.reason}", fix)
+    if "node type" in failed.reason.lower():
+        fix = 'give one such as "cache.t4g.small" or "cache.m7g.large"'
+        return BadInput("size", f"{size!r} cannot be had here: {failed.reason}", fix)
+    return failed
 
 
 def _read_token(account: Account, stack: Stack) -> str:
@@ -246,8 +256,9 @@ def _require_same(found: dict[str, Any], size: str, engine: str, replicas: int) 
             raise BadInput(what, f"Redis {redis.name} runs with {runs[what]!r}, not {wanted!r}", fix)
 
 
-def _await(client: Any, name: str, stack: str) -> Redis:
+def _await(account: Account, name: str, stack: str) -> Redis:
     """Return Redis once it is available; delete one that AWS gave up."""
+    client = account.client("elasticache")
     status = wait_while(_STARTING, lambda: _status(client, name), _PASSING, _AGAIN)
     found = _describe(client, name)
     if status != "available" or found is None:
@@ -256,15 +267,9 @@ def _await(client: Any, name: str, stack: str) -> Redis:
         raise CloudFailed(_STARTING, f"AWS says {status!r}; what was half made is deleted", fix)
     _require_ours(client, found, stack)
     redis = _as_redis(found)
-    tell(f"Redis of stack {stack!r} is available: {redis.engine} on {redis.size}")
+    cost = say_cache_price(account.region, redis.size, redis.engine, len(found.get("MemberClusters", ())) or 1)
+    tell(f"Redis of stack {stack!r} is available: {redis.engine} on {redis.size} {cost}")
     return redis
-
-
-def _price(region: str, size: str, engine: str, nodes: int) -> str:
-    """Return what it costs, for a person; nothing where the table does not have the size."""
-    with suppress(BadInput):
-        return f", costs about ${nodes * find_prices(region).cache_hour(size, engine):.2f} an hour until stop_redis()"
-    return ", costs by the hour until stop_redis()"
 
 
 def _require_ours(client: Any, found: dict[str, Any], stack: str) -> None:
@@ -291,10 +296,7 @@ def _delete(client: Any, name: str, stack: str) -> None:
 
 
 def _refuse_while_tasks_run(account: Account, stack: str) -> None:
-    where = find_stack(account, stack)
-    with speaking("listing tasks"):
-        asked = {"cluster": where.cluster_arn, "desiredStatus": "RUNNING"}
-        running = sum(1 for _ in pages(account.client("ecs").list_tasks, "taskArns", **asked))
+    running = len(running_arns(account, find_stack(account, stack).cluster_arn))
     if running:
         wrong = f"{running} task{'' if running == 1 else 's'} of stack {stack!r} would lose it"
         raise BadInput("Redis", wrong, "close the lab first, or give force=True: what is staged is lost then")

@@ -6,13 +6,13 @@ balancer) is started on it and must be gone before it goes.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from orbresearch.cloud.allowed import narrow_range
 from orbresearch.cloud.aws import STACK, TAG, Account, open_account, pages, speaking
 from orbresearch.cloud.formation import describe_stack, make_service_roles, put_stack, remove_stack, settled
 from orbresearch.cloud.in_use import refuse_in_use, running_arns
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NO_IMAGE = "none-yet"  # default of the template's ImageTag
 _NAME = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")  # begins names of which some must be short
+_IMAGE_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _OURS = "orbresearch:"  # so the template's description begins
 
 
@@ -87,6 +88,10 @@ class Stack:
         """The image that tasks run; None where none was ever named."""
         return None if self.image_tag == NO_IMAGE else f"{self.repository_uri}:{self.image_tag}"
 
+    def __repr__(self) -> str:
+        image = "no image was pushed yet" if self.image is None else f"tasks run image {self.image_tag}"
+        return f"Stack({self.name} in {self.region}: {image})"
+
 
 def deploy(
     *,
@@ -127,7 +132,8 @@ def deploy(
     >>> orb.cloud.deploy(allow="203.0.113.7/32", env_file="env.list")  # doctest: +SKIP
     """
     parameters = {"ClientCidr": narrow_range(allow), **({"ImageTag": image_tag} if image_tag else {})}
-    _require_name(stack)
+    require_name(stack)
+    _require_tag(image_tag)
     store = remote_store(read_settings(env_file).store)
     account = open_account(region)
     refuse_loopback(account, store)
@@ -177,6 +183,7 @@ def delete(stack: str = STACK, region: str | None = None) -> None:
     --------
     >>> orb.cloud.delete()  # doctest: +SKIP
     """
+    require_name(stack)
     account = open_account(region)
     found = settled(account, stack)
     if found is None:
@@ -199,10 +206,12 @@ def find_stack(account: Account, stack: str = STACK) -> Stack:
     BadInput
         There is none, or not yet, or another version of this package deployed it.
     """
+    require_name(stack)
     found = describe_stack(account, stack)
     deploy_it = 'run orb.cloud.deploy(allow="<your address>/32")'
     if found is None:
-        raise BadInput(f"stack {stack!r}", f"there is none in {account.region}", deploy_it)
+        fix = f"{deploy_it}, or give the region and the name of one that is there: region=, stack="
+        raise BadInput(f"stack {stack!r}", f"there is none in {account.region}", fix)
     _refuse_strangers(found, stack)
     outputs = _outputs(found)
     named = {field: _camel(field) for field in Stack.__dataclass_fields__ if field not in ("name", "region")}
@@ -215,40 +224,22 @@ def find_stack(account: Account, stack: str = STACK) -> Stack:
     return Stack(stack, account.region, **values)
 
 
-def narrow_range(allow: str) -> str:
-    """Return an address range as AWS writes it, if it lets in few enough.
-
-    Parameters
-    ----------
-    allow : str
-        An IPv4 address, or a range of /24 to /32.
+def require_name(stack: str) -> None:
+    """Refuse a name that others could not be made of.
 
     Raises
     ------
     BadInput
-
-    Examples
-    --------
-    >>> narrow_range("203.0.113.7")
-    '203.0.113.7/32'
     """
-    fix = 'give your own address, which https://checkip.amazonaws.com tells: allow="203.0.113.7/32"'
-    try:
-        network = ipaddress.IPv4Network(allow)
-    except ValueError as error:
-        raise BadInput("allow", f"{allow!r} is no range of IPv4 addresses ({error})", fix) from None
-    if network.prefixlen < 24:
-        wrong = f"{allow} lets {network.num_addresses:,} addresses in; at most 256 (a /24) may be let in"
-        raise BadInput("allow", wrong, fix)
-    if network.network_address.is_unspecified or network.is_multicast:
-        raise BadInput("allow", f"{allow} is nobody's address", fix)
-    return str(network)
-
-
-def _require_name(stack: str) -> None:
-    if not _NAME.fullmatch(stack):
+    if not isinstance(stack, str) or not _NAME.fullmatch(stack):
         fix = "use 1 to 24 small letters, digits and single hyphens, a letter first"
         raise BadInput("stack", f"{stack!r} is no name for one", fix)
+
+
+def _require_tag(image_tag: str | None) -> None:
+    if image_tag is not None and not _IMAGE_TAG.fullmatch(image_tag):
+        fix = "give the tag that orb.cloud.push_image() returned, without the repository before it"
+        raise BadInput("image_tag", f"{image_tag!r} is no tag of an image", fix)
 
 
 def _refuse_strangers(found: dict[str, Any] | None, stack: str) -> None:

@@ -58,19 +58,24 @@ class _Line:
     """One line that grows older where somebody looks; elsewhere a line for each new status."""
 
     def __init__(self, what: str) -> None:
-        from tqdm.auto import tqdm
-
         self.what, self.live, self.told = what, somebody_looks(), ""
-        self.bar: Any = tqdm(desc=what, bar_format="{desc} ({elapsed})", leave=False, disable=not self.live)
+        self.bar: Any = None  # made once there is something to wait for
 
     def show(self, status: str) -> None:
+        if not self.live:
+            if status != self.told:
+                tell(f"{self.what}: {status}")
+            self.told = status
+            return
+        if self.bar is None:
+            from tqdm.auto import tqdm
+
+            self.bar = tqdm(bar_format="{desc} ({elapsed})", leave=False)
         self.bar.set_description_str(f"{self.what}: {status}")
-        if not self.live and status != self.told:
-            tell(f"{self.what}: {status}")
-        self.told = status
 
     def __enter__(self) -> _Line:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()

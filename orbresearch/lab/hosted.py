@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from orbresearch.cloud.aws import require_extra
 from orbresearch.errors import BadInput
 from orbresearch.settings import read_settings
 
@@ -38,10 +39,11 @@ def open_hosted(
     Raises
     ------
     BadInput
-        A number that makes no sense; results that would go into a file of this machine.
+        A number that makes no sense; results that would go into a file of this machine; packages that are missing.
     """
     if not read_settings(env_file).store.is_mysql:
-        raise BadInput("results database", "is a SQLite file, which tasks in AWS cannot reach", _FIX)
+        raise BadInput("results database", "it is a SQLite file, which tasks in AWS cannot reach", _FIX)
+    require_extra()
     if attach:
         from orbresearch.cloud.hosted import attach_hosted
 
@@ -55,6 +57,8 @@ def open_hosted(
 
 def _check(n_workers: int, options: dict[str, Any], maximum: int | None) -> None:
     """Refuse numbers that make no sense, before AWS is asked."""
+    _require_numbers(whole=False, **options)
+    _require_numbers(whole=True, n_workers=n_workers, **({} if maximum is None else {"maximum": maximum}))
     _require("n_workers", n_workers, n_workers >= 1, "give 1 or more")
     _require("maximum", maximum, maximum is None or maximum >= n_workers, f"give {n_workers} or more")
     _require("worker_cpu", options["worker_cpu"], options["worker_cpu"] in CPUS, f"Fargate has {CPUS}")
@@ -65,6 +69,12 @@ def _check(n_workers: int, options: dict[str, Any], maximum: int | None) -> None
     idle, life = options["idle_timeout"], options["lifetime"]
     _require("idle_timeout", idle, idle > 0, "give seconds above 0")
     _require("lifetime", life, 0 < life <= 7 * 86400, "give seconds, a week at the most")
+
+
+def _require_numbers(whole: bool, **values: object) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            raise BadInput(name, f"{value!r} is no {'whole ' * whole}number", "give one")
 
 
 def _require(name: str, value: object, right: bool, fix: str) -> None:

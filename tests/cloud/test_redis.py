@@ -65,9 +65,7 @@ def test_it_is_started_found_spoken_to_and_stopped(cloud, stack, capsys):
     assert set(cloud.leftovers()) == before
     shown = capsys.readouterr().out + repr(redis)
     assert token(stack) not in shown
-    assert re.search(
-        r"valkey on cache\.t4g\.small takes .* costs about \$0\.0[1-9] an hour until stop_redis\(\)", shown
-    )
+    assert re.search(r"valkey on cache\.t4g\.small takes .* costs about \$0\.026 an hour until stop_redis\(\)", shown)
 
 
 @pytest.mark.slow
@@ -116,8 +114,8 @@ def test_another_than_runs_is_refused(cloud):
         ({"engine": "memcached"}, "give 'valkey' or 'redis'"),
         ({"replicas": 6}, "no number from 0 to 5"),
         ({"replicas": True}, "no number from 0 to 5"),
-        ({"stack": "Orb"}, "at most 26 lower-case letters"),
-        ({"stack": "a--b"}, "at most 26 lower-case letters"),
+        ({"stack": "Orb"}, "1 to 24 small letters"),
+        ({"stack": "a--b"}, "1 to 24 small letters"),
         ({"stack": "none-such"}, "there is none"),
     ],
 )
@@ -130,7 +128,7 @@ def test_what_cannot_be_is_refused_before_anything_is_made(site, asked, said):
 
 def test_names_are_such_as_aws_takes():
     assert resource_name("orbresearch") == "orbresearch-redis"
-    assert len(resource_name("a" * 26)) == 32
+    assert len(resource_name("a" * 24)) <= 32
 
 
 def test_a_refusal_comes_with_the_reason_and_leaves_nothing(cloud):

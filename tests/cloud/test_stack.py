@@ -7,7 +7,6 @@ import json
 from importlib.resources import files
 
 import pytest
-from botocore.loaders import create_loader
 
 from orbresearch.cloud.aws import TAG, open_account
 from orbresearch.cloud.certificates import ROLES, days_left, make_certificates, read_security
@@ -33,7 +32,6 @@ def account(tmp_path_factory):
     with emulate(tmp_path_factory.mktemp("cloud")) as started, pytest.MonkeyPatch.context() as patched:
         for name, value in started.environ.items():
             patched.setenv(name, value)
-        patched.setattr("botocore.session.create_loader", functools.cache(create_loader))  # read the models once
         started.stub(True)
         yield started
         client.cache_clear()
