@@ -13,10 +13,13 @@ certificates  the authority and the certificates by which scheduler, workers and
 redis         ElastiCache: started, found, stopped
 balancer      the exception: a way for one address to reach Redis from outside
 admission     who the balancer lets in
+allowed       addresses that may be let in at all
 waiting       what AWS takes minutes for, watched
 image, lock   the image that tasks run: the notebook's own packages, frozen
 versions      whether a cluster has the notebook's packages
-cost, hourly  what a run will take and cost; what a cluster costs while it is up
+cost          what a run will take and cost
+forecast      such a plan as a person sees it, and what was assumed for it
+hourly        what a cluster costs while it is up
 prices        one dated table of prices
 quota         how many vCPUs the account may run
 hosted        a cluster as a lab holds it: started or found
@@ -41,7 +44,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orbresearch.cloud.balancer import Balancer, start_load_balancer, stop_load_balancer
-    from orbresearch.cloud.cost import CloudPlan, plan
+    from orbresearch.cloud.cost import plan
+    from orbresearch.cloud.forecast import CloudPlan
     from orbresearch.cloud.hourly import RunningCost, running_cost
     from orbresearch.cloud.image import push_image
     from orbresearch.cloud.lock import image_tag
@@ -52,7 +56,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Balancer": "balancer",
-    "CloudPlan": "cost",
+    "CloudPlan": "forecast",
     "Redis": "redis",
     "Stack": "stack",
     "delete": "stack",

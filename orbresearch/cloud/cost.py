@@ -1,20 +1,28 @@
 """What a run in the cloud will take and cost, before anything is started: measured here, multiplied there.
 
 A few chunks are computed in this process by the functions that workers use. What a Fargate vCPU makes of them is an
-assumption (:data:`SLOWER`), as are the minutes until tasks run and the pace of the database; each stands below with
-its reason. Everything else is arithmetic.
+assumption, as are the minutes until tasks run and the pace of the database: :mod:`orbresearch.cloud.forecast` has each
+with its reason, and the plan says them. Everything else is arithmetic.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from math import ceil
 from statistics import median
 from typing import Any
 
-from orbresearch.cloud.hourly import LIFETIME_HOURS, REDIS_SIZE, SCHEDULER_CPU, SPOT_SHARE, RunningCost, running_cost
+from orbresearch.cloud.forecast import REDIS_MINUTES, ROWS_A_SECOND, SLOWER, START_MINUTES, WORDS, CloudPlan
+from orbresearch.cloud.hourly import (
+    LIFETIME_HOURS,
+    REDIS_SIZE,
+    SCHEDULER_CPU,
+    SPOT_SHARE,
+    RunningCost,
+    count_on_demand,
+    running_cost,
+)
 from orbresearch.cloud.quota import quota
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid, Points
@@ -25,81 +33,8 @@ from orbresearch.sessions.dataset import Sessions
 
 __all__ = ["CloudPlan", "RunningCost", "plan", "quota", "running_cost"]
 
-SLOWER = 1.5  # a Fargate vCPU is half a core of a server: a chunk takes so many times as long as on a core here
-START_MINUTES = 3.0  # until tasks compute: an address for each, the image fetched and unpacked
-REDIS_MINUTES = 8.0  # before that, where it does not run: ElastiCache takes 5 to 10
-ROWS_A_SECOND = 70_000  # that one reaper moves into MySQL: README, "How long it takes"
 _MEASURED_SECONDS = 0.5  # of chunks computed here, at least, or five times the same
 _MEASURED_TIMES = 5
-_WORDS = {"on_demand": "on demand", "spot": "on Spot"}
-
-
-@dataclass(frozen=True)
-class CloudPlan:
-    """A run in the cloud before it is started: how long, how many dollars, and what stands in its way.
-
-    Parameters
-    ----------
-    backtests, chunks : int
-    chunk_seconds : float
-        Of one chunk on a worker.
-    start_minutes, compute_minutes, store_minutes : float
-        Until tasks run; until the last chunk is computed; what the database takes for the rows, at the same time.
-    vcpu_hours : float
-        Of all tasks from start to end.
-    on_demand, with_spot : float
-        Dollars of the run with every worker on demand, and with Spot at its typical price; Redis included.
-    redis : float
-        Its share of them: ElastiCache counts begun hours.
-    running : RunningCost
-        What it costs while it is up, whatever it computes.
-    quota : dict
-        The account's Fargate vCPUs, ``on_demand`` and ``spot``, or why they are not known.
-    warnings : tuple of str
-    """
-
-    backtests: int
-    chunks: int
-    chunk_seconds: float
-    start_minutes: float
-    compute_minutes: float
-    store_minutes: float
-    vcpu_hours: float
-    on_demand: float
-    with_spot: float
-    redis: float
-    running: RunningCost
-    quota: Mapping[str, float | str]
-    warnings: tuple[str, ...]
-
-    @property
-    def wall_minutes(self) -> float:
-        """Minutes from the start to the last row in the store."""
-        return self.start_minutes + max(self.compute_minutes, self.store_minutes)
-
-    @property
-    def per_hour(self) -> float:
-        """Dollars an hour while it is up, Spot at its typical price."""
-        return self.running.per_hour
-
-    @property
-    def most(self) -> float:
-        """The most dollars that it can cost until its lifetime ends."""
-        return self.running.most
-
-    def __repr__(self) -> str:
-        lines = [
-            f"{self.backtests:,} backtests in {self.chunks:,} chunks of {self.chunk_seconds:.3g} s "
-            f"(as measured here, times {SLOWER:g} for a Fargate vCPU)",
-            f"{self.wall_minutes:,.1f} minutes: {self.start_minutes:g} to start, {self.compute_minutes:,.1f} to "
-            f"compute, meanwhile {self.store_minutes:,.1f} for rows into MySQL; {self.vcpu_hours:,.1f} vCPU-hours",
-            f"${self.with_spot:,.2f} with Spot, ${self.on_demand:,.2f} were every worker on demand; "
-            f"${self.redis:.2f} of it Redis",
-            repr(self.running),
-            f"Fargate quota: {_say_quota(self.quota)}",
-            *(f"warning: {warning}" for warning in self.warnings),
-        ]
-        return "CloudPlan: " + "\n  ".join(lines)
 
 
 def plan(
@@ -165,8 +100,9 @@ def plan(
         prices=prices,
     )
     made = make_plan(sessions, grid, range_duration, rules, pool=pool)
-    run = fit_chunks(made, n_workers, check_keep(keep))
-    each, preparing = measure(fit_chunks(made, min(n_workers, SLOTS_SERVED), keep), keep)
+    slots = _slots(n_workers, worker_cpu)
+    run = fit_chunks(made, slots, check_keep(keep))
+    each, preparing = measure(fit_chunks(made, min(slots, SLOTS_SERVED), keep), keep)
     return reckon(run, keep, each, preparing, running, worker_cpu, spot_share, quota(region))
 
 
@@ -219,7 +155,8 @@ def reckon(
     prepared = min(sum(pieces), running.n_workers * len(run.inputs))  # each worker prepares what it meets, once
     seconds = (len(run) * each + prepared * preparing) * SLOWER / min(1.0, worker_cpu)  # a chunk computes on one core
     chunk_seconds = seconds / len(pieces)
-    compute = ceil(len(pieces) / running.n_workers) * chunk_seconds
+    slots = _slots(running.n_workers, worker_cpu)
+    compute = ceil(len(pieces) / slots) * chunk_seconds
     store = _rows(run, keep, len(pieces)) / ROWS_A_SECOND
     hours = START_MINUTES / 60 + max(compute, store) / 3600
     redis = running.redis * ceil(hours + REDIS_MINUTES / 60)
@@ -238,7 +175,7 @@ def reckon(
         vcpus,
         (
             *_too_many(running.n_workers, worker_cpu, spot_share, vcpus),
-            *_idle(running.n_workers, len(pieces), compute, store),
+            *_idle(slots, len(pieces), compute, store),
             *([f"it takes {hours:,.1f} h, longer than its lifetime"] if hours > running.lifetime_hours else []),
         ),
     )
@@ -277,21 +214,26 @@ def _rows(run: Plan, keep: Keep, chunks: int) -> int:
 
 def _too_many(n_workers: int, cpu: float, spot_share: float, vcpus: Mapping[str, float | str]) -> list[str]:
     """Return what the account's quota does not admit."""
-    spot = round(n_workers * spot_share)
-    wanted = {"on_demand": (n_workers - spot) * cpu + SCHEDULER_CPU, "spot": spot * cpu}
+    on_demand = count_on_demand(n_workers, spot_share)
+    wanted = {"on_demand": on_demand * cpu + SCHEDULER_CPU, "spot": (n_workers - on_demand) * cpu}
     return [
-        f"{need:g} vCPUs {_WORDS[name]} are more than the quota of {allowed:g}: "
+        f"{need:g} vCPUs {WORDS[name]} are more than the quota of {allowed:g}: "
         "ask for more under Service Quotas, AWS Fargate, or take fewer workers"
         for name, need in wanted.items()
         if not isinstance(allowed := vcpus.get(name, ""), str) and need > allowed
     ]
 
 
-def _idle(n_workers: int, chunks: int, compute: float, store: float) -> list[str]:
+def _slots(n_workers: int, worker_cpu: float) -> int:
+    """Return how many chunks are computed at once: each on a vCPU of its own."""
+    return n_workers * max(1, int(worker_cpu))
+
+
+def _idle(slots: int, chunks: int, compute: float, store: float) -> list[str]:
     """Return why some workers would wait for others."""
     said = []
-    if n_workers > chunks:
-        said.append(f"{n_workers:,} workers are more than the run's chunks ({chunks:,}): some have nothing to do")
+    if slots > chunks:
+        said.append(f"the workers compute {slots:,} chunks at once and the run has {chunks:,}: some have nothing to do")
     if store > max(compute, 60):
         said.append("the database takes longer than computing: more workers gain nothing, keep=orb.Best(...) does")
     return said
@@ -305,11 +247,3 @@ def _own_region() -> str | None:
         return open_account().region
     except BadInput:
         return None
-
-
-def _say_quota(vcpus: Mapping[str, float | str]) -> str:
-    """Return the quotas in words; one reason for all of them once."""
-    if len(set(vcpus.values())) == 1 and isinstance(reason := next(iter(vcpus.values())), str):
-        return reason
-    said = {name: value if isinstance(value, str) else f"{value:g} vCPUs" for name, value in vcpus.items()}
-    return ", ".join(f"{value} {_WORDS[name]}" for name, value in said.items())

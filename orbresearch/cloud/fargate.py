@@ -27,6 +27,7 @@ from distributed.deploy import SpecCluster
 from orbresearch.cloud.aws import CLUSTER_TAG, TAG, Account
 from orbresearch.cloud.desk import Desk
 from orbresearch.cloud.guard import LIFETIME
+from orbresearch.cloud.hourly import count_on_demand
 from orbresearch.cloud.roles import LOOK_SECONDS, START_SECONDS, Options, Scheduler, Worker, failure
 from orbresearch.cloud.stack import Stack
 from orbresearch.console import tell
@@ -138,7 +139,7 @@ class Cluster(FargateCluster):  # type: ignore[misc]
     def new_worker_spec(self) -> dict[int, Any]:
         """Return the next worker: a name never used before, on Spot or on demand as the share asks for."""
         on_demand = sum(spec["options"]["fargate_capacity_provider"] == "FARGATE" for spec in self.worker_spec.values())
-        wanted = int((1 - self.asked.spot_share) * (len(self.worker_spec) + 1) + 1e-9)
+        wanted = count_on_demand(len(self.worker_spec) + 1, self.asked.spot_share)
         provider = "FARGATE" if on_demand < wanted else "FARGATE_SPOT"
         options = {**self.new_spec["options"], "fargate_capacity_provider": provider}
         return {next(self._numbers): {**self.new_spec, "options": options}}

@@ -34,13 +34,16 @@ class Hosted:
     stack : Stack
     cluster : Cluster, optional
         None where it was started by another notebook.
+    slots : int
+        Chunks that it computes at once when all workers that were asked for are there; 0 where that is not known.
     """
 
     name: str
     address: str
     security: Any = field(repr=False)
     stack: Stack
-    cluster: Cluster | None = None
+    cluster: Cluster | None = field(default=None, repr=False)
+    slots: int = 0
 
     @property
     def troubles(self) -> str:
@@ -54,6 +57,7 @@ class Hosted:
         """End every task of it, where it was started here; again does nothing."""
         if self.cluster is not None:
             self.cluster.close(timeout=600)
+            tell(f"cloud: no task of cluster {self.name} runs any more; Redis goes on until orb.cloud.stop_redis()")
 
 
 def start_hosted(
@@ -197,7 +201,8 @@ def _start(account: Account, home: Stack, asked: Options, security: Any, n_worke
         if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
             raise _plain(error.__cause__) from None
         raise
-    return Hosted(asked.name, cluster.scheduler.external_address, security, home, cluster)
+    slots = max(n_workers, maximum or 0) * asked.worker_cpu
+    return Hosted(asked.name, cluster.scheduler.external_address, security, home, cluster, slots)
 
 
 def _plain(error: Exception) -> Exception:

@@ -60,14 +60,20 @@ class RunningCost:
         hourly = self.scheduler + self.workers_on_demand
         return hourly * self.lifetime_hours + self.redis * ceil(self.lifetime_hours)
 
+    @property
+    def lines(self) -> list[str]:
+        """What it costs and what goes on costing, in lines that fit a notebook."""
+        many = f"{self.n_workers:,} worker{'' if self.n_workers == 1 else 's'}"
+        life = f"until the lifetime of {self.lifetime_hours:g} h ends"
+        return [
+            f"{many}: ${self.per_hour:,.2f} an hour, ${self.most:,.2f} at the very most {life}",
+            *([f"Redis goes on at ${self.redis:.3f} an hour until stop_redis()"] if self.redis else []),
+            f"prices of {self.prices.region} as of {self.prices.date}"
+            + (f" ({self.prices.note})" if self.prices.note else ""),
+        ]
+
     def __repr__(self) -> str:
-        note = f" ({self.prices.note})" if self.prices.note else ""
-        redis = f"; Redis goes on at ${self.redis:.3f} an hour until stop_redis()" if self.redis else ""
-        return (
-            f"{self.n_workers:,} workers: ${self.per_hour:,.2f} an hour, ${self.most:,.2f} at the very most until the "
-            f"lifetime of {self.lifetime_hours:g} h ends{redis}; "
-            f"prices of {self.prices.region} as of {self.prices.date}{note}"
-        )
+        return "\n  ".join(self.lines)
 
 
 def running_cost(
@@ -116,21 +122,33 @@ def running_cost(
     Examples
     --------
     >>> round(running_cost(100, region="us-east-1", redis_size=None).per_hour, 4)
-    2.6818
+    2.6781
     """
     _check(n_workers, spot_share, cpu=worker_cpu, memory=worker_memory, lifetime_hours=lifetime_hours)
     known = find_prices(region, prices)
     each = known.task_hour(worker_cpu, worker_memory, arm=arm)
     spot = known.task_hour(worker_cpu, worker_memory, spot=True, arm=arm)
+    on_demand = count_on_demand(n_workers, spot_share)
     return RunningCost(
         n_workers,
         float(lifetime_hours),
         known.task_hour(scheduler_cpu, scheduler_memory, arm=arm),
-        n_workers * (spot_share * spot + (1 - spot_share) * each),
+        (n_workers - on_demand) * spot + on_demand * each,
         n_workers * each,
         known.cache_hour(redis_size, redis_engine) if redis_size else 0.0,
         known,
     )
+
+
+def count_on_demand(n_workers: int, spot_share: float) -> int:
+    """Return how many of so many workers run on demand: whole ones, and Spot has the fraction.
+
+    Examples
+    --------
+    >>> [count_on_demand(n_workers, 10 / 11) for n_workers in (1, 10, 11, 100)]
+    [0, 0, 1, 9]
+    """
+    return int((1 - spot_share) * n_workers + 1e-9)
 
 
 def _check(n_workers: int, spot_share: float, **positive: float) -> None:

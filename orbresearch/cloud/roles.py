@@ -13,9 +13,9 @@ from distributed.core import Status
 
 from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG
 from orbresearch.cloud.desk import Desk, Seen
+from orbresearch.cloud.hourly import SPOT_SHARE
 from orbresearch.errors import CloudFailed, OrbError
 
-SPOT_SHARE = 10 / 11
 PORT = 8786
 LOOK_SECONDS = 1.0  # between two looks at tasks while some are on their way
 START_SECONDS = 600.0  # until a scheduler that pulls its image runs

@@ -208,6 +208,10 @@ class Connection:
         """Return how many chunks the cluster computes at once."""
         return max(1, cluster.count_slots(self.client))
 
+    def slots_to_come(self) -> int:
+        """Return how many chunks it will compute at once: a cluster in the cloud is there with its first worker."""
+        return max(self.slots(), self.hosted.slots if self.hosted else 0)
+
     def submit_priority(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a function in a worker now, while every slot computes backtests: first in, first out.
 

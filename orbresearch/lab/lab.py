@@ -195,7 +195,7 @@ class Lab(Connection):
         """
         self._require_open()
         plan = make_plan(sessions, grid, range_duration, rules, pool=pool)
-        return self.submit_plan(fit_chunks(plan, self.slots(), check_keep(keep)), keep=keep)
+        return self.submit_plan(fit_chunks(plan, self.slots_to_come(), check_keep(keep)), keep=keep)
 
     def submit_plan(self, plan: Plan, *, keep: Keep = "all") -> Run:
         """Submit a run that ``orb.make_plan`` has planned, and that was looked at."""

@@ -118,7 +118,7 @@ def test_an_hour_of_eleven_workers_is_ten_on_spot_and_one_on_demand():
     assert found.per_hour_on_demand == pytest.approx(12 * demand + redis)
     assert found.most == pytest.approx(12 * (12 * demand + redis))  # 9.41664: Spot never costs more than on demand
     assert found.most == pytest.approx(9.41664)
-    assert repr(found).startswith("11 workers: $0.38 an hour, $9.42 at the very most until the lifetime of 12 h ends; ")
+    assert repr(found).startswith("11 workers: $0.38 an hour, $9.42 at the very most until the lifetime of 12 h ends\n")
     assert "Redis goes on at $0.026 an hour until stop_redis()" in repr(found)
 
 
@@ -189,7 +189,7 @@ def test_a_run_takes_as_long_as_its_chunks_in_turns_and_costs_by_the_task():
     assert found.redis == pytest.approx(0.0256)  # its eight minutes and ours are one begun hour
     assert found.on_demand == pytest.approx(101 * 0.06326 * 3.25 / 60 + 0.0256)  # .37169
     assert found.on_demand == pytest.approx(0.37169, abs=1e-5)
-    workers = 100 * (10 / 11 * 0.022478 + 1 / 11 * 0.06326)
+    workers = 91 * 0.022478 + 9 * 0.06326
     assert found.with_spot == pytest.approx((workers + 0.06326) * 3.25 / 60 + 0.0256)
     assert found.warnings == ()
 
@@ -205,7 +205,9 @@ def test_each_worker_prepares_its_input_once():
 
 def test_half_a_vcpu_takes_twice_as_long_and_two_serve_a_chunk_no_faster():
     assert reckoned(cpu=0.5).chunk_seconds == pytest.approx(3.0)
-    assert reckoned(cpu=2).chunk_seconds == pytest.approx(1.5)
+    two = reckoned(cpu=2)
+    assert two.chunk_seconds == pytest.approx(1.5)
+    assert two.compute_minutes == pytest.approx(5 * 1.5 / 60), "but 200 chunks are computed at once"
 
 
 def test_a_database_that_takes_longer_than_computing_is_warned_of():
@@ -216,7 +218,8 @@ def test_a_database_that_takes_longer_than_computing_is_warned_of():
 
 
 def test_workers_without_a_chunk_are_warned_of():
-    assert reckoned(chunks=40).warnings == ("100 workers are more than the run's chunks (40): some have nothing to do",)
+    said = "the workers compute 100 chunks at once and the run has 40: some have nothing to do"
+    assert reckoned(chunks=40).warnings == (said,)
 
 
 def test_a_run_longer_than_the_lifetime_is_warned_of():
@@ -245,10 +248,22 @@ def test_a_plan_says_everything_in_a_few_lines(sessions):
     assert found.chunk_seconds > 0
     said = repr(found)
     assert said.startswith(f"CloudPlan: 144 backtests in {found.chunks} chunks of ")
-    for words in ("minutes: 3 to start", "vCPU-hours", "with Spot", "at the very most", "Fargate quota: not known: "):
+    assert len(said.splitlines()) <= 12
+    assert max(map(len, said.splitlines())) <= 150
+    for words in (
+        "minutes: 3 to start",
+        "vCPU-hours",
+        "with Spot",
+        "at the very most",
+        "prices of us-east-1 as of 2026-",
+        f"computed here took {found.chunk_seconds / 1.5:.3g} s; assumed: a Fargate vCPU takes 1.5 times as long",
+        "assumed: 3 minutes until tasks run, 8 before them for Redis; 70,000 rows a second into MySQL",
+        "Fargate quota: not known: ",
+    ):
         assert words in said
+        assert words.partition(": ")[2] in found._repr_html_()
     assert said.count("Unable to locate credentials") == 1
-    assert f"warning: 100 workers are more than the run's chunks ({found.chunks})" in said
+    assert f"warning: the workers compute 100 chunks at once and the run has {found.chunks}" in said
     assert (found.per_hour, found.most) == (found.running.per_hour, found.running.most)
     assert dataclasses.replace(found, quota={"on_demand": 6.0, "spot": 30.0}).__repr__().count("6 vCPUs on demand") == 1
 
