@@ -222,7 +222,7 @@ def require_slots(client: Any, address: str) -> None:
     """Refuse a cluster on which no backtest would ever run."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     if not workers:
-        raise Unreachable("Dask scheduler", address, "it has no workers", "start some")
+        raise Unreachable("Dask scheduler", address, "it has no workers", "start some; in AWS sweep() and start anew")
     if not count_slots(client):
         wrong = f"none of its {len(workers)} workers has the resource {MAIN}"
         raise BadInput("Lab(address=...)", wrong, f"start them with --resources {MAIN}=N and two threads more than N")
