@@ -11,6 +11,17 @@ def tell(message: str) -> None:
     sys.stdout.flush()
 
 
+def many(count: int, thing: str) -> str:
+    """Return how many there are, as one says it.
+
+    Examples
+    --------
+    >>> many(1, "worker"), many(1200, "worker")
+    ('1 worker', '1,200 workers')
+    """
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")
+
+
 def in_notebook() -> bool:
     """Return whether a Jupyter kernel shows what a cell returns."""
     if "IPython" not in sys.modules:

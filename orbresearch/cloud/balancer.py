@@ -99,6 +99,7 @@ def start_load_balancer(*, allow: str, stack: str = STACK, region: str | None = 
     account = open_account(region)
     redis, where = _require_redis(account, stack), find_stack(account, stack)
     address = _resolve(redis.endpoint)
+    tell(f"opening Redis of stack {stack!r} to {allow}: it takes 3 minutes, and {_price(account, where)}")
     stood = _describe(account, name) is not None
     try:
         dns_name = _build(account, where, name, allow, address)
@@ -107,7 +108,7 @@ def start_load_balancer(*, allow: str, stack: str = STACK, region: str | None = 
             tell(f"{str(error) or 'interrupted'}: what was half made of the load balancer is being deleted")
             _remove(account, where, name)
         raise
-    tell(f"Redis of stack {stack!r} is open to {allow} at {dns_name}:{PORT}; {_price(account, where)}")
+    tell(f"Redis of stack {stack!r} is open to {allow} at {dns_name}:{PORT} until stop_load_balancer()")
     return Balancer(name, dns_name, PORT, allow, redis.endpoint)
 
 

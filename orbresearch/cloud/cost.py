@@ -153,8 +153,8 @@ def reckon(
     """
     pieces = [sum(1 for _ in chunk.cut(len(run.grid))) for chunk in run.chunks()]
     prepared = min(sum(pieces), running.n_workers * len(run.inputs))  # each worker prepares what it meets, once
-    seconds = (len(run) * each + prepared * preparing) * SLOWER / min(1.0, worker_cpu)  # a chunk computes on one core
-    chunk_seconds = seconds / len(pieces)
+    measured = (len(run) * each + prepared * preparing) / len(pieces)
+    chunk_seconds = measured * SLOWER / min(1.0, worker_cpu)  # a chunk computes on one core
     slots = _slots(running.n_workers, worker_cpu)
     compute = ceil(len(pieces) / slots) * chunk_seconds
     store = _rows(run, keep, len(pieces)) / ROWS_A_SECOND
@@ -163,6 +163,7 @@ def reckon(
     return CloudPlan(
         len(run),
         len(pieces),
+        measured,
         chunk_seconds,
         START_MINUTES,
         compute / 60,

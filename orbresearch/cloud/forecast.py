@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orbresearch.cloud.hourly import RunningCost
+from orbresearch.console import many
 
 SLOWER = 1.5  # a Fargate vCPU is half a core of a server: a chunk takes so many times as long as on a core here
 START_MINUTES = 3.0  # until tasks compute: an address for each, the image fetched and unpacked
@@ -22,8 +23,8 @@ class CloudPlan:
     Parameters
     ----------
     backtests, chunks : int
-    chunk_seconds : float
-        Of one chunk on a worker.
+    measured_seconds, chunk_seconds : float
+        Of one chunk in this process, preparing its inputs included where it must be; on a worker.
     start_minutes, compute_minutes, store_minutes : float
         Until tasks run; until the last chunk is computed; what the database takes for the rows, at the same time.
     vcpu_hours : float
@@ -41,6 +42,7 @@ class CloudPlan:
 
     backtests: int
     chunks: int
+    measured_seconds: float
     chunk_seconds: float
     start_minutes: float
     compute_minutes: float
@@ -71,8 +73,7 @@ class CloudPlan:
     @property
     def title(self) -> str:
         """What is computed."""
-        chunks = f"{self.chunks:,} chunk" + ("" if self.chunks == 1 else "s")
-        return f"{self.backtests:,} backtests in {chunks} of {self.chunk_seconds:.3g} s"
+        return f"{many(self.backtests, 'backtest')} in {many(self.chunks, 'chunk')} of {self.chunk_seconds:.3g} s"
 
     @property
     def lines(self) -> list[str]:
@@ -82,9 +83,9 @@ class CloudPlan:
             f"compute, meanwhile {self.store_minutes:,.1f} for rows into MySQL; {self.vcpu_hours:,.1f} vCPU-hours",
             f"the run: ${self.with_spot:,.2f} with Spot, ${self.on_demand:,.2f} were every worker on demand; "
             f"${self.redis:.2f} of it Redis",
-            *(f"while it is up: {line}" for line in self.running.lines),
-            f"measured: chunks computed here took {self.chunk_seconds / SLOWER:.3g} s; assumed: a Fargate vCPU takes "
-            f"{SLOWER:g} times as long",
+            *(f"{name}: {text}" for name, text in self.running.facts.items()),
+            f"measured: {self.measured_seconds:.3g} s for a chunk in this process; "
+            f"assumed: {SLOWER:g} times as long on a Fargate vCPU",
             f"assumed: {START_MINUTES:g} minutes until tasks run, {REDIS_MINUTES:g} before them for Redis; "
             f"{ROWS_A_SECOND:,} rows a second into MySQL",
             f"Fargate quota: {_say_quota(self.quota)}",

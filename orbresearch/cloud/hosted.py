@@ -14,7 +14,7 @@ from orbresearch.cloud.redis import Redis, find_redis
 from orbresearch.cloud.roles import PORT, Options
 from orbresearch.cloud.running import running_tasks
 from orbresearch.cloud.stack import Stack, find_stack
-from orbresearch.console import tell
+from orbresearch.console import many, tell
 from orbresearch.errors import BadInput, CloudFailed
 
 CONNECT_SECONDS = 60  # until a scheduler that runs listens
@@ -185,7 +185,9 @@ def _start(account: Account, home: Stack, asked: Options, security: Any, n_worke
 
     from orbresearch.cloud.adapt import Wanted
 
-    tell(f"cloud: starting a scheduler and {n_workers} workers as cluster {asked.name}; it takes a minute or two")
+    tell(
+        f"cloud: starting a scheduler and {many(n_workers, 'worker')} as cluster {asked.name}; it takes a minute or two"
+    )
     cluster = None
     try:
         with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS}):

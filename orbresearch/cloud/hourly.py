@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any
 
 from orbresearch.cloud.prices import Prices, find_prices
+from orbresearch.console import many
 from orbresearch.errors import BadInput
 
 SPOT_SHARE = 10 / 11  # of workers: ten on Spot for each on demand
@@ -61,19 +62,19 @@ class RunningCost:
         return hourly * self.lifetime_hours + self.redis * ceil(self.lifetime_hours)
 
     @property
-    def lines(self) -> list[str]:
-        """What it costs and what goes on costing, in lines that fit a notebook."""
-        many = f"{self.n_workers:,} worker{'' if self.n_workers == 1 else 's'}"
-        life = f"until the lifetime of {self.lifetime_hours:g} h ends"
-        return [
-            f"{many}: ${self.per_hour:,.2f} an hour, ${self.most:,.2f} at the very most {life}",
-            *([f"Redis goes on at ${self.redis:.3f} an hour until stop_redis()"] if self.redis else []),
-            f"prices of {self.prices.region} as of {self.prices.date}"
-            + (f" ({self.prices.note})" if self.prices.note else ""),
-        ]
+    def facts(self) -> dict[str, str]:
+        """What it costs, what goes on costing, and by which prices: lines that fit a notebook, by their names."""
+        workers = f"{many(self.n_workers, 'worker')}: ${self.per_hour:,.2f} an hour"
+        most = f"${self.most:,.2f} at the very most until the lifetime of {self.lifetime_hours:g} h ends"
+        note = f" ({self.prices.note})" if self.prices.note else ""
+        return {
+            "while it is up": f"{workers}, {most}",
+            **({"afterwards": f"Redis goes on at ${self.redis:.3f} an hour until stop_redis()"} if self.redis else {}),
+            "counted with": f"prices of {self.prices.region} as of {self.prices.date}{note}",
+        }
 
     def __repr__(self) -> str:
-        return "\n  ".join(self.lines)
+        return "\n  ".join(self.facts.values())
 
 
 def running_cost(

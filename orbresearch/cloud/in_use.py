@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orbresearch.cloud.aws import Account, code_of, pages, speaking
+from orbresearch.console import many
 from orbresearch.errors import BadInput
 
 _POLICIES = ("ResearcherPolicy", "LoadBalancerPolicy")
@@ -29,7 +30,9 @@ def refuse_in_use(account: Account, stack: str, outputs: Mapping[str, str]) -> N
     what = f"stack {stack!r}"
     if running := running_arns(account, outputs.get("ClusterArn")):
         some = ", ".join(arn.split("/")[-1] for arn in running[:5])
-        raise BadInput(what, f"{len(running)} tasks run on it: {some}", "close their labs, or orb.cloud.sweep()")
+        raise BadInput(
+            what, f"{many(len(running), 'task')} at work on it: {some}", "close their labs, or orb.cloud.sweep()"
+        )
     if balancers := _balancers(account, outputs.get("Vpc")):
         wrong = f"a load balancer stands in its network: {', '.join(balancers)}"
         raise BadInput(what, wrong, "orb.cloud.stop_load_balancer(), then delete again")

@@ -18,7 +18,7 @@ from orbresearch.cloud.in_use import running_arns
 from orbresearch.cloud.prices import say_cache_price
 from orbresearch.cloud.stack import Stack, find_stack, require_name
 from orbresearch.cloud.waiting import wait_while
-from orbresearch.console import tell
+from orbresearch.console import many, tell
 from orbresearch.errors import BadInput, CloudFailed
 
 PORT = 6379
@@ -216,7 +216,7 @@ def _create(account: Account, stack: Stack, size: str, engine: str, replicas: in
     except CloudFailed as failed:
         raise _plainer(failed, size, engine) from None
     cost = say_cache_price(account.region, size, engine, 1 + replicas)
-    tell(f"starting Redis: {engine} on {size} takes 5 to 10 minutes, also where this is interrupted; it {cost}")
+    tell(f"starting Redis: {engine} on {size} takes 5 to 10 minutes; it {cost}")
 
 
 def _plainer(failed: CloudFailed, size: str, engine: str) -> Exception:
@@ -268,7 +268,7 @@ def _await(account: Account, name: str, stack: str) -> Redis:
     _require_ours(client, found, stack)
     redis = _as_redis(found)
     cost = say_cache_price(account.region, redis.size, redis.engine, len(found.get("MemberClusters", ())) or 1)
-    tell(f"Redis of stack {stack!r} is available: {redis.engine} on {redis.size} {cost}")
+    tell(f"Redis of stack {stack!r} is available: {redis.engine} on {redis.size}, {cost}")
     return redis
 
 
@@ -298,5 +298,5 @@ def _delete(client: Any, name: str, stack: str) -> None:
 def _refuse_while_tasks_run(account: Account, stack: str) -> None:
     running = len(running_arns(account, find_stack(account, stack).cluster_arn))
     if running:
-        wrong = f"{running} task{'' if running == 1 else 's'} of stack {stack!r} would lose it"
+        wrong = f"{many(running, 'task')} of stack {stack!r} would lose it"
         raise BadInput("Redis", wrong, "close the lab first, or give force=True: what is staged is lost then")

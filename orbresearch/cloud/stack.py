@@ -17,7 +17,7 @@ from orbresearch.cloud.aws import STACK, TAG, Account, open_account, pages, spea
 from orbresearch.cloud.formation import describe_stack, make_service_roles, put_stack, remove_stack, settled
 from orbresearch.cloud.in_use import refuse_in_use, running_arns
 from orbresearch.cloud.secrets import refuse_loopback, remote_store, write_certificates, write_database
-from orbresearch.console import tell
+from orbresearch.console import many, tell
 from orbresearch.errors import BadInput
 from orbresearch.settings import read_settings
 
@@ -256,7 +256,7 @@ def _refuse_new_image_under_tasks(account: Account, found: dict[str, Any] | None
     if not image_tag or image_tag == outputs.get("ImageTag"):
         return
     if running := running_arns(account, outputs.get("ClusterArn")):
-        wrong = f"{len(running)} tasks run with {outputs['ImageTag']}"
+        wrong = f"{many(len(running), 'task')} of it at work with {outputs['ImageTag']}"
         raise BadInput(
             "image_tag", wrong, "close their labs first (orb.cloud.tasks() lists them), or orb.cloud.sweep()"
         )

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from orbresearch.console import tell
+from orbresearch.console import many, tell
 from orbresearch.errors import BadInput, OrbError, Unreachable
 from orbresearch.lab import begin, cluster
 from orbresearch.lab.plugin import CHUNK_SECONDS, NAME, PRIORITY, STAGED_BYTES, FeederPlugin
@@ -105,9 +105,8 @@ class Connection:
     def describe(self) -> str:
         """Return where everything is, for a person."""
         workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
-        many = f"{workers} worker" + ("" if workers == 1 else "s")
         place = f"{self.redis_name} at {self._services.staging.where}" if self._services else self.redis_name
-        lines = [f"lab: {many}, {place}, results in {self.store.where}"]
+        lines = [f"lab: {many(workers, 'worker')}, {place}, results in {self.store.where}"]
         if self.hosted is not None:
             ends = "it ends with this lab" if self.hosted.cluster else "it was there before this lab and stays"
             lost = f"\n     lost so far: {self.hosted.troubles}" if self.hosted.troubles else ""

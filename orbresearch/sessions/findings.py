@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from orbresearch.console import many
 from orbresearch.sessions.jumps import find_jumps, name_ratio
 from orbresearch.sessions.surges import HOUR, NEAR_SECONDS, edge_shift, surge_shift
 
@@ -260,11 +261,6 @@ def _about_splits(table: Any, facts: dict[str, Any]) -> Iterator[Finding]:
             sentence = f"prices went from {prices}, near a split of {name_ratio(jump.ratio)}, "
             sentence += f"but the days around it moved wildly too; {said}"
         yield Finding("severe" if jump.clear else "notable", sentence, "a suspected split")
-
-
-def many(count: int, thing: str) -> str:
-    """Return "1 row", "2 rows"."""
-    return f"{count:,} {thing}" + ("" if count == 1 else "s")
 
 
 def _some(names: Any) -> str:

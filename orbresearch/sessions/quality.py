@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from orbresearch.console import many
 from orbresearch.errors import BadInput
-from orbresearch.sessions.findings import SEVERITIES, Finding, judge, many
+from orbresearch.sessions.findings import SEVERITIES, Finding, judge
 
 if TYPE_CHECKING:
     from orbresearch.sessions.dataset import Sessions

@@ -147,6 +147,7 @@ def test_it_grows_while_there_is_work_and_shrinks_after_it(at_work: Emulator, se
     monkeypatch.setattr(hosted, "ADAPT_SECONDS", 1)
     with orb.Lab.fargate(1, maximum=3) as lab:
         assert len(at_work.tasks("worker")) == 1
+        assert (lab.slots(), lab.slots_to_come()) == (1, 3), "chunks are cut for those that will come"
         run = lab.submit(sessions, ENDLESS, range(300, 6000, 300), keep=orb.Best(100))
         until(lambda: len(at_work.tasks("worker")) == 3, 60)
         run.cancel()

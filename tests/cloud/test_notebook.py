@@ -37,7 +37,9 @@ def test_the_notebook_leaves_its_rows_and_nothing_else(
         )
         assert "9,747 of 9,747 backtests" in said
         assert "Reality Check" in said
-        assert "an hour" in said
+        assert "2 workers: $0.13 an hour" in said
+        assert "Redis goes on until orb.cloud.stop_redis()" in said
+        assert "arn:" not in said
         assert left_over(account) == []
         runs = orb.runs()
         rows = orb.results(runs.run_id.iloc[0], limit=None)

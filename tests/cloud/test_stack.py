@@ -220,7 +220,7 @@ def test_everything_is_tagged_with_the_stacks_name(stack):
 
 def test_under_running_tasks_neither_image_nor_stack_is_changed(stack):
     task = start_task(stack)["tasks"][0]["taskArn"]
-    with pytest.raises(BadInput, match=r"1 tasks run.*sweep"):
+    with pytest.raises(BadInput, match=r"1 task of it at work.*sweep"):
         deploy(allow=HERE, image_tag="d4e5f6")
     with pytest.raises(BadInput, match=task.split("/")[-1]):
         delete()
