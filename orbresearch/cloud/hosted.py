@@ -93,16 +93,7 @@ def start_hosted(
     _require_image(home)
     redis = _require_redis(account, stack)
     asked = Options(f"orb-{uuid.uuid4().hex[:8]}", environment=redis.environ, **options)
-    cost = running_cost(
-        max(n_workers, maximum or 0),
-        asked.worker_cpu,
-        asked.worker_memory,
-        asked.spot_share,
-        asked.lifetime / 3600,
-        account.region,
-        redis.size,
-        redis_engine=redis.engine,
-    )
+    cost = _cost(home, redis, asked, max(n_workers, maximum or 0))
     tell(f"cloud: {cost}")
     _check_cap(cost, price_cap)
     security = _client_security(account, home, asked.lifetime)
@@ -156,6 +147,24 @@ def _require_image(home: Stack) -> None:
     if home.image is None:
         fix = "tag = orb.cloud.push_image(), then orb.cloud.deploy(..., image_tag=tag)"
         raise BadInput(f"image of stack {home.name!r}", "none was pushed yet", fix)
+
+
+def _cost(home: Stack, redis: Redis, asked: Options, most_workers: int) -> RunningCost:
+    """Return what it costs with the scheduler and the Redis that this stack has."""
+    return running_cost(
+        most_workers,
+        asked.worker_cpu,
+        asked.worker_memory,
+        asked.spot_share,
+        asked.lifetime / 3600,
+        home.region,
+        redis.size,
+        redis_engine=redis.engine,
+        redis_nodes=redis.nodes,
+        scheduler_cpu=int(home.scheduler_cpu) / 1024,
+        scheduler_memory=int(home.scheduler_memory) / 1024,
+        arm=home.architecture == "ARM64",
+    )
 
 
 def _check_cap(cost: RunningCost, cap: float | None) -> None:

@@ -88,6 +88,7 @@ def running_cost(
     prices: Mapping[str, Any] | None = None,
     *,
     redis_engine: str = "valkey",
+    redis_nodes: int = 1,
     scheduler_cpu: float = SCHEDULER_CPU,
     scheduler_memory: float = SCHEDULER_MEMORY,
     arm: bool = False,
@@ -108,6 +109,8 @@ def running_cost(
         Whose prices.
     redis_size, redis_engine : str
         ElastiCache's node type; None: no Redis.
+    redis_nodes : int
+        The primary and its replicas.
     prices : mapping, optional
         Instead of what ``prices.yaml`` says.
     scheduler_cpu, scheduler_memory : float
@@ -136,7 +139,7 @@ def running_cost(
         known.task_hour(scheduler_cpu, scheduler_memory, arm=arm),
         (n_workers - on_demand) * spot + on_demand * each,
         n_workers * each,
-        known.cache_hour(redis_size, redis_engine) if redis_size else 0.0,
+        redis_nodes * known.cache_hour(redis_size, redis_engine) if redis_size else 0.0,
         known,
     )
 

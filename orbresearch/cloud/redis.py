@@ -46,6 +46,8 @@ class Redis:
         Such as ``"cache.t4g.small"``.
     engine : str
         ``"valkey"`` or ``"redis"``.
+    nodes : int
+        The primary and its replicas; each has its price.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Redis:
     status: str
     size: str
     engine: str
+    nodes: int = 1
 
     @property
     def environ(self) -> dict[str, str]:
@@ -184,6 +187,7 @@ def _as_redis(found: dict[str, Any]) -> Redis:
         found["Status"],
         found["CacheNodeType"],
         found.get("Engine", "redis"),
+        len(found.get("MemberClusters", ())) or 1,
     )
 
 
@@ -249,7 +253,7 @@ def _require_same(found: dict[str, Any], size: str, engine: str, replicas: int) 
     if not (found.get("TransitEncryptionEnabled") and found.get("AuthTokenEnabled")) or found.get("ClusterEnabled"):
         wrong = f"{redis.name} runs without TLS, without a token or in cluster mode: start_redis() made none such"
         raise BadInput("Redis", wrong, "remove it by the name it has there")
-    runs = {"size": redis.size, "engine": redis.engine, "replicas": len(found.get("MemberClusters", ())) - 1}
+    runs = {"size": redis.size, "engine": redis.engine, "replicas": redis.nodes - 1}
     for what, wanted in (("size", size), ("engine", engine), ("replicas", replicas)):
         if runs[what] != wanted:
             fix = f"give {what}={runs[what]!r}, or stop_redis() first: what is staged is lost then"
@@ -267,7 +271,7 @@ def _await(account: Account, name: str, stack: str) -> Redis:
         raise CloudFailed(_STARTING, f"AWS says {status!r}; what was half made is deleted", fix)
     _require_ours(client, found, stack)
     redis = _as_redis(found)
-    cost = say_cache_price(account.region, redis.size, redis.engine, len(found.get("MemberClusters", ())) or 1)
+    cost = say_cache_price(account.region, redis.size, redis.engine, redis.nodes)
     tell(f"Redis of stack {stack!r} is available: {redis.engine} on {redis.size}, {cost}")
     return redis
 

@@ -41,6 +41,8 @@ class Stack:
         Of the ECS cluster.
     scheduler_task_definition, worker_task_definition : str
         ARNs with their revision.
+    architecture, scheduler_cpu, scheduler_memory : str
+        As the template's parameters of these names: what decides the scheduler's price.
     execution_role_arn : str
         By which ECS starts workers; the scheduler's own stands in its task definition.
     task_role_arn : str
@@ -63,6 +65,9 @@ class Stack:
     cluster_arn: str
     scheduler_task_definition: str
     worker_task_definition: str
+    architecture: str
+    scheduler_cpu: str
+    scheduler_memory: str
     execution_role_arn: str
     task_role_arn: str
     scheduler_group: str

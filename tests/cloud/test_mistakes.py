@@ -15,7 +15,8 @@ from botocore.parsers import ResponseParserError
 import orbresearch as orb
 from orbresearch.cloud.allowed import narrow_range
 from orbresearch.cloud.aws import open_account, require_extra, speaking
-from orbresearch.cloud.stack import Stack
+from orbresearch.cloud.formation import put_stack
+from orbresearch.cloud.stack import Stack, read_template
 from orbresearch.errors import BadInput, CloudFailed, OrbError
 from tests.cloud.stacks import DATABASE, deployed
 
@@ -249,6 +250,16 @@ def test_redis_says_its_price_and_keeps_the_stack(in_account, capsys):
     assert "costs about $0.026 an hour until stop_redis()" in capsys.readouterr().out
     assert "orb.cloud.stop_redis(), then delete again" in told(BadInput, orb.cloud.delete)
     orb.cloud.stop_redis()
+
+
+def test_the_price_cap_counts_the_scheduler_and_the_redis_that_are_there(in_account):
+    sizes = {"SchedulerCpu": "4096", "SchedulerMemory": "16384", "ImageTag": "emulated"}
+    put_stack(open_account(), "orbresearch", read_template(), sizes, {"orbresearch": "orbresearch"})
+    orb.cloud.start_redis(replicas=1)
+    said = told(BadInput, orb.Lab.fargate, 1, lifetime=3600, price_cap=0.01)
+    orb.cloud.stop_redis()
+    # 4 vCPUs and 16 GB, one and 4, an address each, and two nodes of Redis: .23804 + .06326 + .0512 dollars
+    assert "price_cap=0.01: the cluster can cost $0.35 until its lifetime ends" in said
 
 
 def test_who_deploys_second_is_told_to_wait(in_account):
