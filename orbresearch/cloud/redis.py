@@ -7,7 +7,6 @@ security group alone. It keeps nothing: what is staged in it is lost when it sto
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from orbresearch.cloud.aws import STACK, TAG, Account, open_account, speaking
 from orbresearch.cloud.in_use import running_arns
 from orbresearch.cloud.prices import say_cache_price
+from orbresearch.cloud.secrets import read_token
 from orbresearch.cloud.stack import Stack, find_stack, require_name
 from orbresearch.cloud.waiting import wait_while
 from orbresearch.console import many, tell
@@ -193,7 +193,7 @@ def _as_redis(found: dict[str, Any]) -> Redis:
 
 def _create(account: Account, stack: Stack, size: str, engine: str, replicas: int) -> None:
     """Ask for it; nothing is waited for."""
-    token = _read_token(account, stack)
+    token = read_token(account, stack)
     client = account.client("elasticache")
     try:
         with speaking(_STARTING):
@@ -232,19 +232,6 @@ def _plainer(failed: CloudFailed, size: str, engine: str) -> Exception:
         fix = 'give one such as "cache.t4g.small" or "cache.m7g.large"'
         return BadInput("size", f"{size!r} cannot be had here: {failed.reason}", fix)
     return failed
-
-
-def _read_token(account: Account, stack: Stack) -> str:
-    """Return the password that Redis is to ask for."""
-    with speaking("reading Redis' token"):
-        answer = account.client("secretsmanager").get_secret_value(SecretId=stack.redis_secret)
-    token = ""
-    with suppress(ValueError, KeyError, TypeError):
-        token = str(json.loads(answer["SecretString"])["password"])
-    if not re.fullmatch(r"[A-Za-z0-9!&#$^<>-]{16,128}", token):
-        wrong, fix = "it holds no token that ElastiCache takes", "put 16 to 128 letters there, under the key password"
-        raise BadInput(f"the secret {stack.redis_secret}", wrong, fix)
-    return token
 
 
 def _require_same(found: dict[str, Any], size: str, engine: str, replicas: int) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -39,6 +41,25 @@ def read_secret(account: Account, arn: str) -> str | None:
             if code_of(error) == "ResourceNotFoundException":
                 return None
             raise
+
+
+def read_token(account: Account, stack: Stack) -> str:
+    """Return the password that Redis is to ask for.
+
+    Raises
+    ------
+    BadInput
+        ElastiCache would not take it.
+    """
+    with speaking("reading Redis' token"):
+        answer = account.client("secretsmanager").get_secret_value(SecretId=stack.redis_secret)
+    token = ""
+    with suppress(ValueError, KeyError, TypeError):
+        token = str(json.loads(answer["SecretString"])["password"])
+    if not re.fullmatch(r"[A-Za-z0-9!&#$^<>-]{16,128}", token):
+        wrong, fix = "it holds no token that ElastiCache takes", "put 16 to 128 letters there, under the key password"
+        raise BadInput(f"the secret {stack.redis_secret}", wrong, fix)
+    return token
 
 
 def remote_store(store: StoreSettings) -> StoreSettings:
