@@ -152,8 +152,8 @@ test-interpreted: $(VENV)/.test
 
 # "No tests collected" (exit code 5) is a failure like any other: it would mean that the marker is lost.
 test-slow: servers $(VENV)/.test
-	$(BIN)/python -m pytest -m slow tests/faults
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --ignore=tests/faults
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile tests/faults tests/cloud
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --ignore=tests/faults --ignore=tests/cloud
 
 # Workers, reapers, clients, Redis and MariaDB killed in the middle of runs: a line per schedule, with its seed.
 chaos: servers $(VENV)/.test

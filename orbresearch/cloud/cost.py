@@ -13,17 +13,16 @@ from math import ceil
 from statistics import median
 from typing import Any
 
-from orbresearch.cloud.forecast import REDIS_MINUTES, ROWS_A_SECOND, SLOWER, START_MINUTES, WORDS, CloudPlan
+from orbresearch.cloud.forecast import REDIS_MINUTES, ROWS_A_SECOND, SLOWER, START_MINUTES, CloudPlan
 from orbresearch.cloud.hourly import (
     LIFETIME_HOURS,
     REDIS_SIZE,
     SCHEDULER_CPU,
     SPOT_SHARE,
     RunningCost,
-    count_on_demand,
     running_cost,
 )
-from orbresearch.cloud.quota import quota
+from orbresearch.cloud.quota import beyond_quota, quota
 from orbresearch.errors import BadInput
 from orbresearch.grid import ParameterGrid, Points
 from orbresearch.keep import Keep, check_keep
@@ -175,7 +174,7 @@ def reckon(
         running,
         vcpus,
         (
-            *_too_many(running.n_workers, worker_cpu, spot_share, vcpus),
+            *beyond_quota(running.n_workers, worker_cpu, spot_share, vcpus),
             *_idle(slots, len(pieces), compute, store),
             *([f"it takes {hours:,.1f} h, longer than its lifetime"] if hours > running.lifetime_hours else []),
         ),
@@ -211,18 +210,6 @@ def _seconds(run: Plan, chunk: Chunk, keep: Keep) -> float:
 def _rows(run: Plan, keep: Keep, chunks: int) -> int:
     """Return how many rows go into the store."""
     return len(run) if keep == "all" else min(len(run), chunks * keep.n)
-
-
-def _too_many(n_workers: int, cpu: float, spot_share: float, vcpus: Mapping[str, float | str]) -> list[str]:
-    """Return what the account's quota does not admit."""
-    on_demand = count_on_demand(n_workers, spot_share)
-    wanted = {"on_demand": on_demand * cpu + SCHEDULER_CPU, "spot": (n_workers - on_demand) * cpu}
-    return [
-        f"{need:g} vCPUs {WORDS[name]} are more than the quota of {allowed:g}: "
-        "ask for more under Service Quotas, AWS Fargate, or take fewer workers"
-        for name, need in wanted.items()
-        if not isinstance(allowed := vcpus.get(name, ""), str) and need > allowed
-    ]
 
 
 def _slots(n_workers: int, worker_cpu: float) -> int:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orbresearch.cloud.hourly import RunningCost
+from orbresearch.cloud.quota import describe_quota
 from orbresearch.console import many
 
 SLOWER = 1.5  # a Fargate vCPU is half a core of a server: a chunk takes so many times as long as on a core here
 START_MINUTES = 3.0  # until tasks compute: an address for each, the image fetched and unpacked
 REDIS_MINUTES = 8.0  # before that, where it does not run: ElastiCache takes 5 to 10
 ROWS_A_SECOND = 70_000  # that one reaper moves into MySQL: README, "How long it takes"
-WORDS = {"on_demand": "on demand", "spot": "on Spot"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class CloudPlan:
             f"assumed: {SLOWER:g} times as long on a Fargate vCPU",
             f"assumed: {START_MINUTES:g} minutes until tasks run, {REDIS_MINUTES:g} before them for Redis; "
             f"{ROWS_A_SECOND:,} rows a second into MySQL",
-            f"Fargate quota: {_say_quota(self.quota)}",
+            f"Fargate quota: {describe_quota(self.quota)}",
             *(f"warning: {warning}" for warning in self.warnings),
         ]
 
@@ -103,11 +103,3 @@ class CloudPlan:
             for name, _, text in named
         )
         return f"<p>{html.escape(self.title)}</p><table>{cells}</table>"
-
-
-def _say_quota(vcpus: Mapping[str, float | str]) -> str:
-    """Return the quotas in words; one reason for all of them once."""
-    if len(set(vcpus.values())) == 1 and isinstance(reason := next(iter(vcpus.values())), str):
-        return reason
-    said = {name: value if isinstance(value, str) else f"{value:g} vCPUs" for name, value in vcpus.items()}
-    return ", ".join(f"{value} {WORDS[name]}" for name, value in said.items())

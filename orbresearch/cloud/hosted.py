@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG, STACK, Account, open_account, speaking
 from orbresearch.cloud.certificates import days_left, read_security
 from orbresearch.cloud.fargate import Cluster
 from orbresearch.cloud.hourly import RunningCost, running_cost
+from orbresearch.cloud.quota import beyond_quota, describe_quota, quota
 from orbresearch.cloud.redis import Redis, find_redis
 from orbresearch.cloud.roles import PORT, Options
 from orbresearch.cloud.running import running_tasks
 from orbresearch.cloud.stack import Stack, find_stack
 from orbresearch.console import many, tell
 from orbresearch.errors import BadInput, CloudFailed
+
+if TYPE_CHECKING:
+    from orbresearch.cloud.forecast import CloudPlan
 
 CONNECT_SECONDS = 60  # until a scheduler that runs listens
 ADAPT_SECONDS = 10  # between two looks at how much work is left; three that agree let workers go
@@ -66,6 +70,7 @@ def start_hosted(
     *,
     price_cap: float | None = None,
     maximum: int | None = None,
+    plan: CloudPlan | None = None,
     stack: str = STACK,
     region: str | None = None,
 ) -> Hosted:
@@ -80,6 +85,8 @@ def start_hosted(
         Dollars that it may cost until its lifetime ends, at the most.
     maximum : int, optional
         Workers up to which it grows while there is work for them, ``n_workers`` being the least.
+    plan : CloudPlan, optional
+        Told before anything starts, beside what the cluster costs.
 
     Raises
     ------
@@ -93,8 +100,14 @@ def start_hosted(
     _require_image(home)
     redis = _require_redis(account, stack)
     asked = Options(f"orb-{uuid.uuid4().hex[:8]}", environment=redis.environ, **options)
-    cost = _cost(home, redis, asked, max(n_workers, maximum or 0))
-    tell(f"cloud: {cost}")
+    most = max(n_workers, maximum or 0)
+    cost = _cost(home, redis, asked, most)
+    allowed = quota(account.region) if plan is None else plan.quota
+    if plan is not None:
+        tell(f"cloud: {plan!r}")
+    tell(f"cloud: {cost}\n       Fargate quota: {describe_quota(allowed)}")
+    for warning in beyond_quota(most, asked.worker_cpu, asked.spot_share, allowed):
+        tell(f"cloud: warning: {warning}")
     _check_cap(cost, price_cap)
     security = _client_security(account, home, asked.lifetime)
     return _start(account, home, asked, security, n_workers, maximum)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from orbresearch.cloud.aws import Account, open_account, speaking
+from orbresearch.cloud.hourly import SCHEDULER_CPU, count_on_demand
 from orbresearch.errors import OrbError
 
+_WORDS = {"on_demand": "on demand", "spot": "on Spot"}
 CODES = {"on_demand": "L-3032A538", "spot": "L-36FBB829"}
 
 
@@ -32,6 +36,26 @@ def quota(region: str | None = None) -> dict[str, float | str]:
             reason = str(error).partition("\n")[0]
             found[name] = f"not known: {reason}"
     return found
+
+
+def describe_quota(vcpus: Mapping[str, float | str]) -> str:
+    """Return what :func:`quota` has found in words; one reason for all of it once."""
+    if len(set(vcpus.values())) == 1 and isinstance(reason := next(iter(vcpus.values())), str):
+        return reason
+    said = {name: value if isinstance(value, str) else f"{value:g} vCPUs" for name, value in vcpus.items()}
+    return ", ".join(f"{value} {_WORDS[name]}" for name, value in said.items())
+
+
+def beyond_quota(n_workers: int, cpu: float, spot_share: float, vcpus: Mapping[str, float | str]) -> list[str]:
+    """Return what the account's quota does not admit, a sentence each."""
+    on_demand = count_on_demand(n_workers, spot_share)
+    wanted = {"on_demand": on_demand * cpu + SCHEDULER_CPU, "spot": (n_workers - on_demand) * cpu}
+    return [
+        f"{need:g} vCPUs {_WORDS[name]} are more than the quota of {allowed:g}: "
+        "ask for more under Service Quotas, AWS Fargate, or take fewer workers"
+        for name, need in wanted.items()
+        if not isinstance(allowed := vcpus.get(name, ""), str) and need > allowed
+    ]
 
 
 def _ask(account: Account, code: str) -> float:

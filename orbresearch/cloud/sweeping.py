@@ -9,7 +9,7 @@ from orbresearch.cloud.balancer import find_load_balancer, stop_load_balancer
 from orbresearch.cloud.redis import find_redis, stop_redis
 from orbresearch.cloud.running import RunningTask, running_tasks, unended
 from orbresearch.cloud.stack import Stack, find_stack
-from orbresearch.console import tell
+from orbresearch.console import many, tell
 from orbresearch.errors import CloudFailed
 
 _CALLS_PER_SECOND = 8
@@ -64,11 +64,13 @@ def _stop(account: Account, home: Stack, cluster: str | None) -> int:
         fresh = [task for task in listed if task.arn not in known]
         if fresh:
             names = sorted({task.tags.get(CLUSTER_TAG, "?") for task in fresh})
-            tell(f"sweep: {len(fresh)} tasks of {', '.join(names)}")
+            tell(f"sweep: {many(len(fresh), 'task')} of {', '.join(names)}")
         known |= {task.arn for task in fresh}
         trouble = _ask_to_stop(account, home, sorted(listed, key=_schedulers_first))
         left = [] if listed else unended(account, home, list(known))
         if not listed and not left:
+            if not known:
+                tell("sweep: no tasks run")
             return len(known)
         if time.monotonic() > end:
             left += [task.id for task in listed]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from orbresearch.console import tell
 from orbresearch.errors import BadInput
@@ -21,6 +21,9 @@ from orbresearch.rules import Rules
 from orbresearch.sessions.dataset import Sessions
 from orbresearch.sessions.quality import quality_of
 from orbresearch.summary import check_summary
+
+if TYPE_CHECKING:
+    from orbresearch.cloud.forecast import CloudPlan
 
 MOST_LISTED = 200_000  # parameter sets of a run's list: some 10 MB of JSON
 
@@ -67,6 +70,7 @@ class Lab(Connection):
         idle_timeout: float = 900,
         lifetime: float = 12 * 3600,
         price_cap: float | None = None,
+        plan: CloudPlan | None = None,
         attach: bool | str = False,
         stack: str = "orbresearch",
         region: str | None = None,
@@ -99,6 +103,8 @@ class Lab(Connection):
             Seconds after which everything ends, whatever goes on.
         price_cap : float, optional
             Dollars; refused where it could cost more until its lifetime ends.
+        plan : CloudPlan, optional
+            Of the run to come, from ``orb.cloud.plan``: told before the start.
         attach : bool or str
             Attach to the running cluster (of that name), whoever started it; it stays when the lab is closed.
         stack, region : str
@@ -123,7 +129,15 @@ class Lab(Connection):
         own: dict[str, Any] = {"worker_cpu": worker_cpu, "worker_memory": worker_memory, "spot_share": spot_share}
         own |= {"idle_timeout": idle_timeout, "lifetime": lifetime}
         hosted = open_hosted(
-            n_workers, own, env_file, attach, maximum=maximum, price_cap=price_cap, stack=stack, region=region
+            n_workers,
+            own,
+            env_file,
+            attach,
+            maximum=maximum,
+            price_cap=price_cap,
+            plan=plan,
+            stack=stack,
+            region=region,
         )
         given: dict[str, Any] = {
             "reap_seconds": reap_seconds,
@@ -256,7 +270,8 @@ class Lab(Connection):
         from orbresearch.lab.loading import load_over
 
         self._require_open()
-        return load_over(self.client, self.slots(), source, ticker, options)
+        slots = 0 if self.hosted is not None else self.slots()  # workers in the cloud see no file of this machine
+        return load_over(self.client, slots, source, ticker, options)
 
     def runs(self) -> Any:
         """Return every run of the store, newest first, with what this lab's cluster does about it.

@@ -22,7 +22,7 @@ def load_over(client: Client, slots: int, source: Any, ticker: Any, options: Any
     ----------
     client : distributed.Client
     slots : int
-        How many run at once.
+        How many run at once; 0: none sees this machine's files, and they are loaded here.
     source, ticker, options
         As of ``load_sessions``.
     """
@@ -30,7 +30,7 @@ def load_over(client: Client, slots: int, source: Any, ticker: Any, options: Any
     path = str(Path(source).expanduser().resolve()) if is_path else None
     source = source if path is None else path
     names = _names(source, ticker, options)
-    if path is None or len(names) < 2:
+    if path is None or len(names) < 2 or slots == 0:
         return load_sessions(source, names, **options)
     size = -(-len(names) // (slots * _BATCHES_PER_SLOT))
     batches = [(path, names[first : first + size], options) for first in range(0, len(names), size)]
