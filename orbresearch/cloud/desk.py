@@ -182,9 +182,13 @@ class Desk:
     async def _find(self) -> None:
         """Ask ECS for tasks of the cluster that are not known here."""
         asked = {"cluster": self.stack.cluster_arn, "startedBy": self.name}
-        answer = await self._call("listing tasks", self._ecs.list_tasks, **asked)
-        for arn in set(answer["taskArns"]) - set(self.seen):
-            self._meet(Seen(arn, "PROVISIONING", "RUNNING", "", False))
+        while True:
+            answer = await self._call("listing tasks", self._ecs.list_tasks, **asked)
+            for arn in set(answer["taskArns"]) - set(self.seen):
+                self._meet(Seen(arn, "PROVISIONING", "RUNNING", "", False))
+            if not answer.get("nextToken"):
+                return
+            asked["nextToken"] = answer["nextToken"]
 
     async def public_address(self, seen: Seen) -> str:
         """Return the public address of a running task."""

@@ -33,7 +33,7 @@ from orbresearch.cloud.stack import Stack
 from orbresearch.console import tell
 from orbresearch.errors import CloudFailed, OrbError
 
-_REST_SECONDS = 5.0  # while none is
+_REST_SECONDS = 5.0  # between two looks at tasks while every worker is there
 _END_SECONDS = 240.0  # until all tasks have ended: they are given 120 to end in good order
 _TELL_SECONDS = 60.0  # between two lines on lost workers
 _PAUSES = (0.0, 2.0, 5.0, 15.0, 30.0, 60.0)  # after so many workers in a row that did not come to run
