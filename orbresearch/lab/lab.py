@@ -121,7 +121,7 @@ class Lab(Connection):
 
         Examples
         --------
-        >>> with orb.Lab.fargate(40, price_cap=20) as lab:  # doctest: +SKIP
+        >>> with orb.Lab.fargate(40, lifetime=6 * 3600, price_cap=20) as lab:  # doctest: +SKIP
         ...     best = lab.submit(sessions, grid).wait().best(20)
         """
         from orbresearch.lab.hosted import open_hosted
