@@ -105,7 +105,7 @@ def start_hosted(
     allowed = quota(account.region) if plan is None else plan.quota
     if plan is not None:
         tell(f"cloud: {plan!r}")
-    tell(f"cloud: {cost}\n       Fargate quota: {describe_quota(allowed)}")
+    tell(f"cloud: {cost}\n  Fargate quota: {describe_quota(allowed)}")
     for warning in beyond_quota(most, asked.worker_cpu, asked.spot_share, allowed):
         tell(f"cloud: warning: {warning}")
     _check_cap(cost, price_cap)

@@ -91,6 +91,11 @@ class Connection:
             stack.callback(close_store, self.store)
         cluster.require_slots(self.client, address)
         there = self._in_cluster(describe_services)
+        here = describe_services(self._services) if self._services else there
+        if there["server"] != here["server"]:
+            wrong = f"it is another than the cluster's at {there['redis']}"
+            fix = "unset the REDIS_ variables: the cluster knows its own; or set them as the cluster has them"
+            raise BadInput(f"Redis at {here['redis']}", wrong, fix)
         if there["uuid"] != self.store.uuid:
             wrong = f"the cluster at {address} writes to {there['store']}, this process reads {self.store.where}"
             fix = "set ORB_HOME or the DB_ variables as the cluster has them"

@@ -215,7 +215,10 @@ def call_with_services(function: Callable[..., Any], *args: Any) -> Any:
 
 def describe_services(services: Services) -> dict[str, str]:
     """Return which store and Redis a process works with, without secrets."""
-    return {"uuid": services.store.uuid, "store": services.store.where, "redis": services.staging.where}
+    from orbresearch import staging
+
+    redis = {"redis": services.staging.where, "server": staging.server_id(services.staging)}
+    return {"uuid": services.store.uuid, "store": services.store.where, **redis}
 
 
 def warm_up() -> None:

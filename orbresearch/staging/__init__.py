@@ -36,7 +36,7 @@ from orbresearch.staging.codecs import (
     decode_days,
     encode_batch,
 )
-from orbresearch.staging.connection import Staging, connect
+from orbresearch.staging.connection import Staging, connect, server_id
 from orbresearch.staging.embedded import EmbeddedRedis, start_embedded
 from orbresearch.staging.inputs import (
     drop_sessions,
@@ -79,6 +79,7 @@ __all__ = [
     "renew_lease",
     "retire_others",
     "retire_run",
+    "server_id",
     "stage_document",
     "stage_ranges",
     "stage_sessions",

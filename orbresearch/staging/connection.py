@@ -119,6 +119,12 @@ def connect(settings: RedisSettings) -> Staging:
     return staging
 
 
+def server_id(staging: Staging) -> str:
+    """Return what tells a server from every other, whatever name one reaches it by; another after a restart."""
+    with speaking(staging.where):
+        return str(staging.books.info("server")["run_id"])
+
+
 @contextmanager
 def speaking(where: str) -> Iterator[None]:
     """Turn redis-py's errors into ones that say what to do."""

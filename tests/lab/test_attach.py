@@ -8,6 +8,7 @@ import orbresearch as orb
 from orbresearch.errors import BadInput
 from orbresearch.lab.cluster import refuse_local_store
 from orbresearch.settings import read_settings
+from tests.servers_redis import fresh_redis
 
 MYSQL = {"DB_ENDPOINT": "db.example.com", "DB_USERNAME": "quant", "DB_PASSWORD": "secret", "DB_NAME": "warehouse"}
 
@@ -40,6 +41,17 @@ def test_a_cluster_on_this_machine_may_write_a_file(address, no_network):
 
 def test_a_database_is_a_store_for_workers_anywhere(no_network):
     refuse_local_store(read_settings(environ=MYSQL), "tls://203.0.113.7:8786")
+
+
+def test_another_redis_than_the_clusters_is_refused(own_home, monkeypatch):
+    with orb.Lab(n_workers=1, quiet=True) as lab, fresh_redis() as other:
+        for name, value in other.settings.to_environ().items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(BadInput, match=r"another than the cluster's.*unset the REDIS_ variables"):
+            orb.Lab(address=lab.cluster.scheduler_address)
+        for name, value in lab.settings.redis.to_environ().items():
+            monkeypatch.setenv(name, value)
+        orb.Lab(address=lab.cluster.scheduler_address, quiet=True).close()
 
 
 def test_a_name_that_leads_nowhere_is_left_to_connecting():
