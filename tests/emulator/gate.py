@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.emulator.protocol import Answer, Refused, Request
 
 Handler = Callable[[Request], dict[str, Any]]
 Check = Callable[[Request], None]
+_CHANGES = {("cloudformation", name) for name in ("CreateStack", "UpdateStack", "DeleteStack")}
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Gate:
 
     def __init__(self, moto: Any, name: Callable[[str], str], private: set[str]) -> None:
         self._moto, self._name, self._private = moto, name, private
-        self._lock = threading.Lock()
+        self._lock, self._changes = threading.Lock(), threading.Lock()
         self.calls: list[Call] = []
         self.checks: list[Check] = []
         self.after: list[Check] = []  # once what was asked for is done
@@ -76,7 +78,9 @@ class Gate:
             said = error.response["Error"]
             answer = request.refuse(Refused(said["Code"], said.get("Message", "")))
         if answer is None:
-            return self._moto(environ, start)
+            # moto would begin a second stack of a name while it makes the first
+            with self._changes if (request.service, request.operation) in _CHANGES else nullcontext():
+                return self._moto(environ, start)
         status, headers, body = answer
         start(status, headers)
         return body
