@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -15,6 +15,7 @@ from tests.servers_mysql import RestartableMySQL, require_server, restartable_my
 if TYPE_CHECKING:
     from tests.emulator import Emulator
 
+T = TypeVar("T")
 ALLOW = "203.0.113.7/32"
 
 
@@ -49,7 +50,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, module_environ: dict[str, st
         yield account
         orb.cloud.stop_redis(force=True)
         orb.cloud.delete()
-        assert left_over(account) == []
+        assert soon_empty(lambda: left_over(account)) == []
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def at_work(pointed: Emulator) -> Iterator[Emulator]:
     """Return the account; what a test leaves running is its failure, and is removed."""
     cloud = pointed
     yield cloud
-    left = cloud.tasks()
+    left = soon_empty(cloud.tasks)
     if left:
         orb.cloud.sweep(redis=False)
     assert left == []
@@ -76,6 +77,14 @@ def at_work(pointed: Emulator) -> Iterator[Emulator]:
 def left_over(account: Emulator) -> list[str]:
     """Return what an account still holds, without the roles that AWS' own services take once and that cost nothing."""
     return [one for one in account.leftovers() if "AWSServiceRoleFor" not in one]
+
+
+def soon_empty(what: Callable[[], list[T]], seconds: float = 20.0) -> list[T]:
+    """Return what a listing holds once it is empty, or after so many seconds: processes end in moments."""
+    end = time.monotonic() + seconds
+    while (found := what()) and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
 
 
 def until(what: Callable[[], object], seconds: float = 60.0) -> object:

@@ -87,7 +87,7 @@ def killed_notebook(idle_timeout: float, lifetime: float, work: str = "") -> str
 
 
 def test_a_killed_notebook_leaves_a_run_that_ends_and_a_cluster_that_ends(at_work: Emulator):
-    run_id = killed_notebook(idle_timeout=10, lifetime=600)
+    run_id = killed_notebook(idle_timeout=20, lifetime=600)
     until(lambda: orb.open_run(run_id).complete, 90)
     until(lambda: not at_work.tasks(), 60)
     assert orb.open_run(run_id).complete
@@ -109,7 +109,7 @@ def test_another_notebook_attaches_or_sweeps(at_work: Emulator, sessions):
 
 
 def test_with_every_spot_task_lost_the_lifetime_ends_the_cluster(at_work: Emulator):
-    killed_notebook(idle_timeout=600, lifetime=20, work="endless")
+    killed_notebook(idle_timeout=600, lifetime=40, work="endless")
     for task in at_work.tasks("worker"):
         at_work.interrupt(task.arn)
     until(lambda: not at_work.tasks("worker"), 30)
@@ -120,11 +120,11 @@ def ended_by_its_lifetime(cloud: Emulator) -> None:
     """Wait until nothing runs; the scheduler's log says why."""
     log = until(lambda: [task for task in cloud.every_task() if task.role == "scheduler"])[-1]
     until(lambda: not cloud.tasks(), 60)
-    assert "its lifetime of 20 s is over" in log.log
+    assert "its lifetime of 40 s is over" in log.log
 
 
 def test_with_the_database_gone_the_lifetime_ends_the_cluster(at_work: Emulator, database: RestartableMySQL):
-    killed_notebook(idle_timeout=600, lifetime=20)
+    killed_notebook(idle_timeout=600, lifetime=40)
     database.kill()
     try:
         ended_by_its_lifetime(at_work)
