@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class Cluster(FargateCluster):  # type: ignore[misc]
-    """A scheduler and workers on a stack's infrastructure. ``start_cluster`` makes one."""
+    """A scheduler and workers on a stack's infrastructure. ``orbresearch.cloud.hosted.start_hosted`` makes one."""
 
     status: Any
 
