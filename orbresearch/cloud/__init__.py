@@ -29,6 +29,7 @@ desk          ECS as a cluster asks it: few calls a second
 adapt         how many workers there should be
 guard         in the scheduler: ends it when its time is over, whatever else happens
 drain         in every worker's nanny: a Spot interruption loses nothing
+connector     Dask's TLS connections, mended
 running       what runs, and stopping one of it
 sweeping      removing what a killed notebook has left
 ============  ========================================================================================

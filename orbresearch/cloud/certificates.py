@@ -63,7 +63,7 @@ def make_certificates(days: int = DAYS) -> Certificates:
 
 
 def read_security(document: str, role: str = "client") -> Any:
-    """Return the ``distributed.Security`` that a document describes.
+    """Return the ``distributed.Security`` that a document describes, and have this process connect as it should.
 
     Raises
     ------
@@ -71,6 +71,9 @@ def read_security(document: str, role: str = "client") -> Any:
     """
     from distributed import Security
 
+    from orbresearch.cloud.connector import mend_connector
+
+    mend_connector()
     tls = _tls(document)
     try:
         return Security(

@@ -15,6 +15,7 @@ from typing import Any
 import dask
 from distributed.core import Status
 
+from orbresearch.cloud.connector import mend_connector
 from orbresearch.cloud.guard import LIFETIME, end_after
 
 DRAIN_SECONDS = 100.0  # of the 120 that Fargate grants
@@ -26,6 +27,7 @@ log = logging.getLogger("distributed.orbresearch")
 
 def dask_setup(nanny: Any) -> None:
     """Take SIGTERM over from Dask; begin to count the lifetime."""
+    mend_connector()
     loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
     def begin() -> None:

@@ -17,6 +17,8 @@ from typing import Any
 
 import dask
 
+from orbresearch.cloud.connector import mend_connector
+
 LIFETIME = "orbresearch.lifetime"  # Dask's configuration key, which the environment of a task sets
 GRACE_SECONDS = 60.0  # to end in good order
 CODE = 75  # of a process that had to be ended: EX_TEMPFAIL
@@ -25,7 +27,8 @@ log = logging.getLogger("distributed.orbresearch")
 
 
 def dask_setup(scheduler: Any) -> None:
-    """Begin to count."""
+    """Begin to count the lifetime."""
+    mend_connector()
 
     def close() -> None:
         scheduler.loop.add_callback(scheduler.close, reason="lifetime is over")

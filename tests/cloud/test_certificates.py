@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +13,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from dask.config import deserialize
 from distributed import Client, Scheduler, Security
+from distributed.comm.registry import get_backend
 
 from orbresearch.cloud.certificates import ROLES, days_left, make_certificates, read_security
 from orbresearch.errors import Corrupt
@@ -30,6 +34,23 @@ def connects(server: Security, client: Security | None) -> bool:
                 return False
 
     return asyncio.run(attempt())
+
+
+def test_a_connection_that_is_closed_before_tls_begins_is_an_oserror():
+    security = read_security(MADE.documents["client"])
+
+    async def attempt(address: str) -> None:
+        connector = get_backend("tls").get_connector()
+        connecting = asyncio.create_task(connector.connect(address, **security.get_connection_args("client")))
+        while not connecting.done():
+            await asyncio.sleep(0)
+            time.sleep(0.01)  # so the end of the connection is seen before anything is done with it
+        await connecting
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
+        with pytest.raises(OSError, match="closed at once"):
+            asyncio.run(attempt(f"127.0.0.1:{listener.getsockname()[1]}"))
 
 
 def test_each_role_reads_its_own_document_as_dask_does():
