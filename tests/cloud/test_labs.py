@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,13 @@ import pytest
 
 import orbresearch as orb
 from orbresearch.cloud import adapt, hosted
+from orbresearch.cloud.aws import open_account
+from orbresearch.cloud.redis import find_redis
+from orbresearch.cloud.stack import find_stack
 from orbresearch.errors import BadInput, Unreachable
+from orbresearch.settings import read_settings
+from orbresearch.staging import connect, staged_count
+from orbresearch.store.connection import close_store, open_store
 from tests.cloud.conftest import until
 from tests.emulator import Emulator
 from tests.servers_mysql import RestartableMySQL
@@ -91,6 +98,21 @@ def test_a_killed_notebook_leaves_a_run_that_ends_and_a_cluster_that_ends(at_wor
     until(lambda: orb.open_run(run_id).complete, 90)
     until(lambda: not at_work.tasks(), 60)
     assert orb.open_run(run_id).complete
+    assert staged() == 0, "the reaper has emptied the stream"
+
+
+def staged() -> int:
+    """Return how many results Redis holds that are not in the store."""
+    account, settings = open_account(), read_settings()
+    secret = account.client("secretsmanager").get_secret_value(SecretId=find_stack(account).redis_secret)
+    password = json.loads(secret["SecretString"])["password"]
+    redis = read_settings(environ={**find_redis(account).environ, "REDIS_PASSWORD": password}).redis
+    store = open_store(settings.store, create=False)
+    try:
+        with connect(redis) as staging:
+            return staged_count(staging, store.uuid)
+    finally:
+        close_store(store)
 
 
 def test_another_notebook_attaches_or_sweeps(at_work: Emulator, sessions):
