@@ -20,7 +20,7 @@ from orbresearch.errors import BadInput, Corrupt
 from orbresearch.grid import read_points
 from orbresearch.keep import order_of
 from orbresearch.lab.plugin import MAIN
-from orbresearch.lab.services import worker_services
+from orbresearch.lab.services import worker_staging
 from orbresearch.lab.worker import Spec, encode_spec, load_input, read_spec
 from orbresearch.plan import Chunk, Plan, block_rows, fit_chunks, make_plan
 from orbresearch.rules import Rules
@@ -142,7 +142,7 @@ def _on_lab(plan: Plan, lab: Lab, work: Work, args: tuple[Any, ...]) -> Iterator
 def _in_worker(
     document: bytes, order: str, chunk: tuple[int, int, int, int], work: Work, args: tuple[Any, ...]
 ) -> list[tuple[Chunk, Any]]:
-    spec, redis = _read_spec(document, order), worker_services().staging
+    spec, redis = _read_spec(document, order), worker_staging()
     return [
         (piece, work(load_input(redis, spec, piece.input), spec.grid, spec.rules, piece, *args))
         for piece in Chunk(*chunk).cut(len(spec.grid))

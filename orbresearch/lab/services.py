@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,6 +14,8 @@ from orbresearch.settings import Settings, read_settings
 if TYPE_CHECKING:
     from orbresearch.staging import Staging
     from orbresearch.store.connection import Store
+
+_OPENING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,38 @@ def start_redis(stack: ExitStack, settings: Settings) -> tuple[Settings, str]:
     return replace(settings, redis=server.settings), f"embedded Redis {server.version}"
 
 
+def worker_staging() -> Staging:
+    """Return this worker process's Redis, opened once from its environment: secrets never travel in tasks."""
+    with _OPENING:
+        return _worker_staging()
+
+
+@contextmanager
+def worker_services() -> Iterator[Services]:
+    """Lend this worker process's Redis and store; afterwards the database's server keeps no connection of it.
+
+    Such a server grants a hundred or two, and workers may be more: chunks are computed without any.
+    """
+    from orbresearch.store.connection import close_store
+
+    staging = worker_staging()
+    with _OPENING:
+        store = _worker_store()
+    try:
+        yield Services(staging, store)
+    finally:
+        close_store(store)
+
+
 @cache
-def worker_services() -> Services:
-    """Return this worker process's services, opened once from its environment: secrets never travel in tasks."""
-    return open_services(read_settings())
+def _worker_staging() -> Staging:
+    from orbresearch.staging import connect
+
+    return connect(read_settings().redis)
+
+
+@cache
+def _worker_store() -> Store:
+    from orbresearch.store.connection import open_store
+
+    return open_store(read_settings().store)

@@ -21,7 +21,7 @@ from orbresearch.grid import Points, read_points
 from orbresearch.inputs import Input
 from orbresearch.keep import Keep, read_keep, run_of, write_keep
 from orbresearch.lab.members import Members
-from orbresearch.lab.services import Services, worker_services
+from orbresearch.lab.services import Services, worker_services, worker_staging
 from orbresearch.plan import Chunk, Plan
 from orbresearch.pool import Item, Pool
 from orbresearch.rules import Rules
@@ -154,7 +154,7 @@ def compute_chunk(uuid: str, order: str, chunk: tuple[int, int, int, int]) -> di
     piece = Chunk(*chunk)
     _note(uuid, order, piece, "running")
     try:
-        seconds, payload = _compute(load_spec(worker_services().staging, uuid, order), piece)
+        seconds, payload = _compute(load_spec(worker_staging(), uuid, order), piece)
     except BaseException:
         _note(uuid, order, piece, "failed")
         raise
@@ -168,7 +168,7 @@ def _compute(spec: Spec, chunk: Chunk) -> tuple[float, bytes]:
 
     seconds, batches, summaries, keep = 0.0, [], {}, spec.kept
     for piece in chunk.cut(len(spec.grid)):
-        item = load_input(worker_services().staging, spec, piece.input)
+        item = load_input(worker_staging(), spec, piece.input)
         start = time.perf_counter()
         if keep == "all":
             batches.append(compute_rows(spec.run_id, item, spec.grid, spec.rules, piece))
@@ -188,7 +188,7 @@ def _note(uuid: str, order: str, piece: Chunk, state: str) -> None:
     from orbresearch import staging
 
     with contextlib.suppress(Unreachable):
-        staging.note_chunk(worker_services().staging, uuid, order, piece.first, piece.rows, state)
+        staging.note_chunk(worker_staging(), uuid, order, piece.first, piece.rows, state)
 
 
 def _stage(uuid: str, order: str, piece: Chunk, payload: bytes) -> None:
@@ -198,7 +198,7 @@ def _stage(uuid: str, order: str, piece: Chunk, payload: bytes) -> None:
     end, pause = time.monotonic() + _FULL_SECONDS, 0.1
     while True:
         try:
-            staging.complete_chunk(worker_services().staging, uuid, order, piece.first, piece.rows, payload)
+            staging.complete_chunk(worker_staging(), uuid, order, piece.first, piece.rows, payload)
             return
         except Full:
             if time.monotonic() > end:
@@ -210,7 +210,8 @@ def _stage(uuid: str, order: str, piece: Chunk, payload: bytes) -> None:
 
 def call_with_services(function: Callable[..., Any], *args: Any) -> Any:
     """Call ``function(services, *args)`` in this worker: what a lab without Redis of its own asks of the cluster."""
-    return function(worker_services(), *args)
+    with worker_services() as services:
+        return function(services, *args)
 
 
 def describe_services(services: Services) -> dict[str, str]:
