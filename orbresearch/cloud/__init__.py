@@ -26,6 +26,7 @@ hosted        a cluster as a lab holds it: started or found
 fargate       scheduler and workers as tasks, through dask-cloudprovider
 roles         how each of them is asked for
 desk          ECS as a cluster asks it: few calls a second
+troubles      why workers were lost, counted and told
 adapt         how many workers there should be
 guard         in the scheduler: ends it when its time is over, whatever else happens
 drain         in every worker's nanny: a Spot interruption loses nothing

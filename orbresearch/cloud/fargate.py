@@ -5,7 +5,8 @@ scheduler to the world; hides why tasks stop; replaces no lost worker; and does 
 :mod:`orbresearch.cloud.stack` it makes nothing but tasks, and what is overridden here is how they are started, watched
 and stopped: through :class:`~orbresearch.cloud.desk.Desk`, which paces its calls.
 
-A worker that cannot be started or is lost is replaced under another name; why is counted in ``troubles`` and told.
+A worker that cannot be started or is lost is replaced under another name, once the first has connected; why is counted
+in ``troubles`` and told. While the notebook's network is gone the cluster works on; afterwards it is watched again.
 However a cluster ends (closed, interrupted while it starts or closes, with its process), every task that may have been
 started is asked to stop: see :meth:`orbresearch.cloud.desk.Desk.end_all`.
 """
@@ -16,7 +17,6 @@ import asyncio
 import itertools
 import logging
 import time
-from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -30,12 +30,12 @@ from orbresearch.cloud.guard import LIFETIME
 from orbresearch.cloud.hourly import count_on_demand
 from orbresearch.cloud.roles import LOOK_SECONDS, START_SECONDS, Options, Scheduler, Worker, failure
 from orbresearch.cloud.stack import Stack
+from orbresearch.cloud.troubles import Troubles
 from orbresearch.console import tell
 from orbresearch.errors import CloudFailed, OrbError
 
 _REST_SECONDS = 5.0  # between two looks at tasks while every worker is there
 _END_SECONDS = 240.0  # until all tasks have ended: they are given 120 to end in good order
-_TELL_SECONDS = 60.0  # between two lines on lost workers
 _PAUSES = (0.0, 2.0, 5.0, 15.0, 30.0, 60.0)  # after so many workers in a row that did not come to run
 MEMORY_SHARE = 0.9  # of a task's memory that its worker process may take before its nanny restarts it
 
@@ -46,12 +46,14 @@ class Cluster(FargateCluster):  # type: ignore[misc]
     """A scheduler and workers on a stack's infrastructure. ``orbresearch.cloud.hosted.start_hosted`` makes one."""
 
     status: Any
+    _watch_worker_status_task: Any
 
     def __init__(self, account: Account, stack: Stack, options: Options, security: Any) -> None:
         self.account, self.stack, self.asked = account, stack, options
-        self.troubles: Counter[str] = Counter()  # why workers did not come to run, or were lost
+        self.troubles = Troubles()
         self._numbers, self._failed, self._pause_until = itertools.count(), 0, 0.0
-        self._connected, self._quiet_until = set[Any](), 0.0
+        self._connected = set[Any]()
+        self._starting = True  # until a worker has connected: what fails before is not tried again
         self._watcher: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self.over = ""  # why the scheduler has ended
@@ -162,7 +164,9 @@ class Cluster(FargateCluster):  # type: ignore[misc]
                     return await self.desk.end_all("the scheduler has ended", _END_SECONDS)
                 await self._correct_state()
             except OrbError as error:  # a call that AWS refuses now it may grant later
-                self._note(str(error))
+                self.troubles.tell_now_and_then(
+                    f"cloud: lost workers are not replaced while AWS cannot be asked: {error}"
+                )
             except Exception:
                 log.exception("watching the tasks failed; trying again")
         return None
@@ -175,6 +179,7 @@ class Cluster(FargateCluster):  # type: ignore[misc]
         bool
             Whether the scheduler is there: without it no worker is started.
         """
+        await self._hear_of_workers()
         here = {worker["name"] for worker in self.scheduler_info["workers"].values()} & set(self.workers)
         if here - self._connected:
             self._failed = 0  # workers come to run again
@@ -194,24 +199,34 @@ class Cluster(FargateCluster):  # type: ignore[misc]
                 self._lost(name, await failure(self.desk, seen, "worker"), seen.spot_ended)
         return True
 
+    async def _hear_of_workers(self) -> None:
+        """Have the scheduler tell of its workers again after the connection was lost: Dask would not."""
+        if not self._watch_worker_status_task.done():
+            return
+        with suppress(OSError, asyncio.TimeoutError):
+            comm = await self.scheduler_comm.live_comm()
+            await comm.write({"op": "subscribe_worker_status"})
+            self.scheduler_info.update(await comm.read())
+            self._watch_worker_status_comm = comm
+            self._watch_worker_status_task = asyncio.ensure_future(self._watch_worker_status(comm))
+
     def _lost(self, name: Any, reason: CloudFailed, interrupted: bool = False) -> None:
-        """Count a lost worker; let another take its place, later where several in a row have failed."""
-        self._note("interrupted by Spot" if interrupted else reason.reason)
+        """Count a lost worker; let another take its place, later where several in a row have failed.
+
+        Not before one has connected: others may be on their way while some are refused, and what fails for all is
+        told once.
+        """
+        becomes = "did not start" if self._starting else "is lost and will be replaced"
+        self.troubles.count("interrupted by Spot" if interrupted else reason.reason, becomes)
         log.info("worker %s: %s", name, reason)
         self._failed = 0 if interrupted or name in self._connected else self._failed + 1
         if self._failed:
             self._pause_until = time.monotonic() + _PAUSES[min(self._failed // 3, len(_PAUSES) - 1)]
         self._connected.discard(name)
         self.workers.pop(name, None)
-        if self.worker_spec.pop(name, None) is not None and self.status == Status.running:
+        removed = self.worker_spec.pop(name, None) is not None
+        if removed and self.status == Status.running and not self._starting:
             self.worker_spec.update(self.new_worker_spec())
-
-    def _note(self, reason: str) -> None:
-        """Count a trouble; tell of it where it is new and none was told of just now."""
-        self.troubles[reason] += 1
-        if self.troubles[reason] == 1 and time.monotonic() >= self._quiet_until:
-            self._quiet_until = time.monotonic() + _TELL_SECONDS
-            tell(f"cloud: a worker is lost and will be replaced: {reason}")
 
     async def _correct_state_internal(self) -> None:
         """Make the tasks those that are wanted, whoever asks for it: not while a pause after failures lasts."""
@@ -227,23 +242,26 @@ class Cluster(FargateCluster):  # type: ignore[misc]
         """
         super(SpecCluster, self)._update_worker_status(op, message)
 
-    async def first_worker(self, failures: int) -> None:
-        """Wait until a worker has connected.
+    async def first_worker(self) -> None:
+        """Wait until a worker has connected; from then on those that failed are started anew.
 
         Raises
         ------
         CloudFailed
-            So many have failed and none has connected.
+            All have failed.
         """
+        asked = len(self.worker_spec)
         end = time.monotonic() + START_SECONDS
         while not self.scheduler_info["workers"]:
             if self.over:
                 fix = f"see its log; idle_timeout={self.asked.idle_timeout:g} may be too short for a worker to start in"
                 raise CloudFailed("starting workers", f"the scheduler has ended: {self.over}", fix)
-            if self._failed >= failures or time.monotonic() > end:
-                reason = self.troubles.most_common(1)[0][0] if self.troubles else f"none in {START_SECONDS:.0f} s"
+            if not self.worker_spec or time.monotonic() > end:
+                reason = next(iter(self.troubles.most_frequent(1)), f"none in {START_SECONDS:.0f} s")
                 raise CloudFailed("starting workers", reason, "nothing was left running")
             await asyncio.sleep(0.2)
+        self._starting, self._pause_until = False, 0.0
+        self.scale(asked)
 
     async def _close(self) -> None:
         """Stop every task and see that it has ended. Once begun it goes on, even where the caller waits no longer."""

@@ -16,14 +16,13 @@ from orbresearch.cloud.roles import PORT, Options
 from orbresearch.cloud.running import running_tasks
 from orbresearch.cloud.stack import Stack, find_stack
 from orbresearch.console import many, tell
-from orbresearch.errors import BadInput, CloudFailed
+from orbresearch.errors import BadInput, CloudFailed, OrbError
 
 if TYPE_CHECKING:
     from orbresearch.cloud.forecast import CloudPlan
 
 CONNECT_SECONDS = 60  # until a scheduler that runs listens
 ADAPT_SECONDS = 10  # between two looks at how much work is left; three that agree let workers go
-_FAILURES = 3  # of workers, with none connected, that end a start
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,17 @@ class Hosted:
         if self.cluster is None:
             return ""
         over = [f"the scheduler has ended: {self.cluster.over}"] if self.cluster.over else []
-        return "; ".join(over + [f"{many} x {why}" for why, many in self.cluster.troubles.most_common(3)])
+        return "; ".join(over + self.cluster.troubles.most_frequent())
+
+    def ended(self, connected: bool) -> bool:
+        """Return whether its scheduler has ended, as far as the cluster started here, or ECS without one, tells."""
+        if self.cluster is not None or connected:
+            return self.cluster is not None and bool(self.cluster.over)
+        try:
+            found = running_tasks(open_account(self.stack.region), self.stack)
+        except OrbError:  # AWS is out of reach, too
+            return False
+        return self.name not in {one.tags.get(CLUSTER_TAG) for one in found if one.tags.get(ROLE_TAG) == "scheduler"}
 
     def close(self) -> None:
         """End every task of it, where it was started here; again does nothing."""
@@ -216,7 +225,7 @@ def _start(account: Account, home: Stack, asked: Options, security: Any, n_worke
             cluster = Cluster(account, home, asked, security)
             tell(f"cloud: the scheduler runs at {cluster.scheduler.external_address}")
             cluster.scale(n_workers)
-            cluster.sync(cluster.first_worker, min(n_workers, _FAILURES))
+            cluster.sync(cluster.first_worker)
             if maximum is not None and maximum > n_workers:
                 cluster.adapt(Adaptive=Wanted, minimum=n_workers, maximum=maximum, interval=f"{ADAPT_SECONDS}s")
     except BaseException as error:

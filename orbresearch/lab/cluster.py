@@ -122,7 +122,7 @@ def _is_loopback(address: str) -> bool:
     return all(ip_address(str(where[0]).split("%")[0]).is_loopback for *_, where in found)
 
 
-def connect_client(address: str, security: Any = None) -> Any:
+def connect_client(address: str, security: Any = None, away_seconds: float | None = None) -> Any:
     """Return a client of a running scheduler.
 
     Parameters
@@ -130,6 +130,8 @@ def connect_client(address: str, security: Any = None) -> Any:
     address : str
     security : distributed.Security, optional
         Certificate and key, where the scheduler wants to know who it talks to.
+    away_seconds : float, optional
+        For how long to try again when the connection is lost; default: as long as at first.
 
     Raises
     ------
@@ -138,11 +140,14 @@ def connect_client(address: str, security: Any = None) -> Any:
     from distributed import Client
 
     try:
-        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False, security=security)
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False, security=security)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         fix = "check the address; `python -m orbresearch up` prints that of a running lab"
         raise Unreachable("Dask scheduler", address, reason, fix) from None
+    if away_seconds is not None:
+        client._timeout = away_seconds  # Dask has one number for both
+    return client
 
 
 def require_scheduler(client: Any, address: str, ended: bool = False) -> None:

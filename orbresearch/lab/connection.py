@@ -21,6 +21,7 @@ from orbresearch.settings import read_settings
 if TYPE_CHECKING:
     from orbresearch.cloud.hosted import Hosted
 
+AWAY_SECONDS = 900.0  # that a notebook may be without a network before it gives its cluster up
 SAVE_SECONDS = 300.0  # that a lab waits for its cluster when it is closed: the cluster costs while it does
 
 open_labs: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -76,8 +77,10 @@ class Connection:
         from orbresearch.store.connection import close_store, open_store
 
         cluster.refuse_local_store(self.settings, address)
-        security = self.hosted.security if self.hosted else None
-        self.client = stack.enter_context(cluster.connect_client(address, security))
+        if self.hosted is None:
+            self.client = stack.enter_context(cluster.connect_client(address))
+        else:
+            self.client = stack.enter_context(cluster.connect_client(address, self.hosted.security, AWAY_SECONDS))
         if self.hosted:
             from orbresearch.cloud.versions import check_versions
 
@@ -189,13 +192,23 @@ class Connection:
         future = self.client.submit(call_with_services, function, *args, pure=False, priority=PRIORITY)
         try:
             return cluster.await_answer(future, str(self.address), self._require_scheduler, patience)
-        except CancelledError:
-            cluster.require_scheduler(self.client, str(self.address), ended=True)
+        except CancelledError:  # by a client that has lost its connection
+            self._require_scheduler()
+            fix = "ask again: the cluster goes on"
+            raise Unreachable("Dask scheduler", str(self.address), "the connection was lost", fix) from None
 
     def _require_scheduler(self) -> None:
         """Refuse a scheduler that has ended, as far as its connection or ECS tells."""
-        over = self.hosted is not None and self.hosted.cluster is not None and bool(self.hosted.cluster.over)
-        cluster.require_scheduler(self.client, str(self.address), ended=over)
+        ended = self.hosted is not None and self.hosted.ended(connected=self.client.status == "running")
+        cluster.require_scheduler(self.client, str(self.address), ended)
+
+    def may_answer_again(self) -> bool:
+        """Return whether a scheduler that does not answer may be there: elsewhere, and only the network is gone."""
+        try:
+            self._require_scheduler()
+        except Unreachable:
+            return False
+        return self.hosted is not None
 
     def _require_open(self) -> None:
         if self.closed:

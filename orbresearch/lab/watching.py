@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from orbresearch.console import tell
 from orbresearch.errors import BadInput, OrbError, RunFailed, Unreachable
 from orbresearch.keep import write_keep
+from orbresearch.lab.connection import AWAY_SECONDS
 from orbresearch.lab.progress import ProgressBar
 from orbresearch.lab.status import ENDED, sentence, show_status
 
@@ -42,7 +43,7 @@ def watch(run: Run, lab: Lab, resume: Callable[[], object] | None, persisted: in
     told, quiet, repairs = 0.0, time.monotonic(), 0
     with ProgressBar(run.total, persisted) as bar:
         while True:
-            found, before = lab.progress(run.order), persisted
+            found, before = _ask_progress(run, lab), persisted
             trouble = found["reaper_error"]
             try:
                 persisted = run.persisted()
@@ -71,6 +72,27 @@ def watch(run: Run, lab: Lab, resume: Callable[[], object] | None, persisted: in
         tell(f"run {run.run_id} was cancelled: {persisted:,} of {run.total:,} backtests are in the store")
     else:
         raise RunFailed(run.run_id, [sentence(failure) for failure in found["failures"]])
+
+
+def _ask_progress(run: Run, lab: Lab) -> dict[str, Any]:
+    """Return where the cluster stands with a run; ask again while only the network is gone: the run goes on.
+
+    Raises
+    ------
+    Unreachable
+        The scheduler has ended, or does not answer for too long.
+    """
+    end, told = time.monotonic() + AWAY_SECONDS, False
+    while True:
+        try:
+            return lab.progress(run.order)
+        except Unreachable as error:
+            if not lab.may_answer_again() or time.monotonic() > end:
+                raise
+            if not told:
+                tell(f"\nthe cluster cannot be reached; it goes on, and so does asking: {error}")
+                told = True
+        time.sleep(_SILENCE_SECONDS)
 
 
 def show_live(run: Run) -> None:

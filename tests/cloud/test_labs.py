@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +20,7 @@ from orbresearch.cloud.aws import open_account
 from orbresearch.cloud.redis import find_redis
 from orbresearch.cloud.stack import find_stack
 from orbresearch.errors import BadInput, Unreachable
+from orbresearch.lab.cluster import CONNECT_SECONDS
 from orbresearch.settings import read_settings
 from orbresearch.staging import connect, staged_count
 from orbresearch.store.connection import close_store, open_store
@@ -162,6 +165,26 @@ def test_workers_end_when_the_scheduler_dies(at_work: Emulator):
     with pytest.raises(Unreachable, match="has ended"):
         lab.lifecycle_result_data()
     lab.close()
+
+
+def test_a_notebook_whose_network_is_gone_for_a_while_goes_on_with_its_run(at_work: Emulator, sessions):
+    def lose_network() -> None:
+        with at_work.away():
+            time.sleep(1.5 * CONNECT_SECONDS)
+
+    with orb.Lab.fargate(2, spot_share=1.0) as lab:
+        until(lambda: lab.slots() == 2)
+        run = lab.submit(sessions, GRID, DURATIONS)
+        until(lambda: lab.progress(run.order)["computed"])
+        away = threading.Thread(target=lose_network)
+        away.start()
+        run.wait()
+        away.join()
+        same_rows(run, sessions)
+        before = {task.arn for task in at_work.tasks("worker")}
+        at_work.interrupt(min(before))
+        until(lambda: len({task.arn for task in at_work.tasks("worker")} - before) == 1)
+        until(lambda: lab.slots() == 2)
 
 
 def test_it_grows_while_there_is_work_and_shrinks_after_it(at_work: Emulator, sessions, monkeypatch):

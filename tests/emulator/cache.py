@@ -5,8 +5,10 @@ As in AWS the commands are gone that would change a server's configuration, and 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -146,9 +148,8 @@ class Cache:
         config = folder / "redis.conf"
         config.touch(0o600)
         config.write_text(self._config(folder))
-        program = shutil.which("redis-server") or "redis-server"
         with (folder / "log").open("wb") as log:
-            self.process = start_process([program, str(config)], {"PATH": "/usr/bin:/bin"}, folder, log)
+            self.process = start_process([_program(), str(config)], {"PATH": "/usr/bin:/bin"}, folder, log)
         while (
             (self.address, self.port) not in listening() and self.process.poll() is None and not self._ended.wait(0.02)
         ):
@@ -182,3 +183,10 @@ class Cache:
         if token := self._asked.get("AuthToken"):
             lines.append(f'requirepass "{token}"')
         return "\n".join(lines) + "\n"
+
+
+def _program() -> str:
+    """Return the machine's own redis-server: that of a wheel, which an activated environment has, speaks no TLS."""
+    own = Path(sys.executable).parent
+    folders = [folder for folder in os.get_exec_path() if Path(folder) != own]
+    return shutil.which("redis-server", path=os.pathsep.join(folders)) or "redis-server"

@@ -119,6 +119,16 @@ class Emulator:
             raise ValueError(f"{task_arn} is no Spot task")
         task.stop("SpotInterruption", "Your Spot Task was interrupted.")
 
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Have the notebook's machine be without a way to any public address; AWS itself still answers it."""
+        home, self.caller = self.caller, "198.51.100.99"
+        self.site.wires.drop()
+        try:
+            yield
+        finally:
+            self.caller = home
+
     def leftovers(self) -> list[str]:
         """Return what the account still holds, and which processes still run."""
         tasks = [f"task {task.arn} is {task.status}" for task in self._tasks.active()]

@@ -126,6 +126,10 @@ class Wires:
         """End a forwarder and what goes through it."""
         asyncio.run_coroutine_threadsafe(self._cut(wire), self._loop).result(5)
 
+    def drop(self) -> None:
+        """End every connection through them; others may be made."""
+        asyncio.run_coroutine_threadsafe(self._drop(), self._loop).result(5)
+
     def close(self) -> None:
         """End all of them."""
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -168,6 +172,10 @@ class Wires:
         if wire.server:
             wire.server.close()
         for pipe in [pipe for pipe in self._pipes if pipe.get_name() == str(wire.public)]:
+            pipe.cancel()
+
+    async def _drop(self) -> None:
+        for pipe in self._pipes:
             pipe.cancel()
 
     async def _pass(self, wire: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
