@@ -187,6 +187,29 @@ def test_a_notebook_whose_network_is_gone_for_a_while_goes_on_with_its_run(at_wo
         until(lambda: lab.slots() == 2)
 
 
+def test_a_start_goes_on_with_the_workers_that_come_and_the_rest_follows(at_work: Emulator):
+    at_work.task_quota(1.0)
+    try:
+        with orb.Lab.fargate(4, spot_share=1.0) as lab:
+            assert len(at_work.tasks("worker")) == 1, "three were refused before the first had connected"
+            assert "limit on the number of vCPUs" in repr(lab)
+            at_work.task_quota(None)
+            until(lambda: lab.slots() == 4, 90)
+    finally:
+        at_work.task_quota(None)
+
+
+def test_credentials_that_expire_are_told_as_what_they_are(at_work: Emulator, capsys):
+    with orb.Lab.fargate(1, spot_share=1.0) as lab:
+        until(lambda: lab.slots() == 1)
+        at_work.expire()
+        try:
+            until(lambda: "expired" in capsys.readouterr().out, 30)
+        finally:
+            at_work.expire(False)
+        assert "lost so far" not in repr(lab)
+
+
 def test_it_grows_while_there_is_work_and_shrinks_after_it(at_work: Emulator, sessions, monkeypatch):
     monkeypatch.setattr(adapt, "END_SECONDS", 2.0)
     monkeypatch.setattr(hosted, "ADAPT_SECONDS", 1)
