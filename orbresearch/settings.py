@@ -13,15 +13,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from orbresearch.errors import BadInput
+from orbresearch.variables import read_authorities, read_flag, read_port, require_handy
 
 KNOWN = {
     "ORB_HOME": "folder that holds cached_data/ and results.sqlite",
     "ORB_ENV_FILE": "a file of KEY=VALUE lines that is read before the environment",
 }
 _REDIS = ("REDIS_PORT", "REDIS_PASSWORD", "REDIS_TLS", "REDIS_TLS_NAME")
-_DB = ("DB_USERNAME", "DB_PASSWORD", "DB_NAME", "DB_TABLE", "DB_PORT", "DB_TLS")
-_SQL = ("SQL_HOSTNAME", "SQL_USERNAME", "SQL_PASSWORD", "SQL_PORT", "SQL_TLS")
-_YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+_DB = ("DB_USERNAME", "DB_PASSWORD", "DB_NAME", "DB_TABLE", "DB_PORT", "DB_TLS", "DB_TLS_CA")
+_SQL = ("SQL_HOSTNAME", "SQL_USERNAME", "SQL_PASSWORD", "SQL_PORT", "SQL_TLS", "SQL_TLS_CA")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class MySQLSettings:
 
     Parameters
     ----------
+    tls_ca : str, optional
+        PEM certificates of authorities that are trusted beside the system's.
     prefix : str
         Of the environment variables that name it: DB (results) or SQL (the warehouse of prices).
     """
@@ -72,6 +74,7 @@ class MySQLSettings:
     password: str = field(default="", repr=False)
     database: str = ""
     tls: bool = False
+    tls_ca: str | None = field(default=None, repr=False)
     prefix: str = "DB"
 
     @property
@@ -105,6 +108,7 @@ class StoreSettings:
     database: str = ""
     table: str = "results"
     tls: bool = False
+    tls_ca: str | None = field(default=None, repr=False)
 
     @property
     def is_mysql(self) -> bool:
@@ -116,7 +120,8 @@ class StoreSettings:
         """The server, or the file."""
         if self.endpoint is None:
             return SQLiteSettings(self.sqlite)
-        return MySQLSettings(self.endpoint, self.port, self.username, self.password, self.database, self.tls)
+        account = self.username, self.password
+        return MySQLSettings(self.endpoint, self.port, *account, self.database, self.tls, self.tls_ca)
 
     @property
     def where(self) -> str:
@@ -135,6 +140,7 @@ class StoreSettings:
             "DB_NAME": self.database,
             "DB_TABLE": self.table,
             "DB_TLS": "1" if self.tls else "0",
+            "DB_TLS_CA": self.tls_ca or "",
         }
 
 
@@ -170,7 +176,8 @@ def read_settings(env_file: str | os.PathLike[str] | None = None, environ: Mappi
     Raises
     ------
     BadInput
-        An unknown ``ORB_...`` variable, a port that is no number, a half-configured database.
+        An unknown ``ORB_...`` variable, a port that is no number, a half-configured database, no certificates where
+        there should be some.
     """
     found = _read_environ(env_file, environ)
     for name in found:
@@ -196,7 +203,7 @@ def read_warehouse(
     Raises
     ------
     BadInput
-        One of the three is missing.
+        One of the three is missing; what makes no sense.
     """
     found = {**_read_environ(env_file, environ), **(given or {})}
     missing = [name for name in _SQL[:3] if name not in found or (name != "SQL_PASSWORD" and not found[name])]
@@ -205,10 +212,11 @@ def read_warehouse(
         raise BadInput("warehouse", f"{' and '.join(missing)} not set", fix)
     return MySQLSettings(
         found["SQL_HOSTNAME"],
-        _port(found, "SQL_PORT", 3306),
+        read_port(found, "SQL_PORT", 3306),
         found["SQL_USERNAME"],
         found["SQL_PASSWORD"],
-        tls=_flag(found, "SQL_TLS"),
+        tls=read_flag(found, "SQL_TLS"),
+        tls_ca=read_authorities(found, "SQL"),
         prefix="SQL",
     )
 
@@ -233,8 +241,8 @@ def _read_redis(found: Mapping[str, str]) -> RedisSettings:
     if endpoint is None:
         _refuse_without("REDIS_ENDPOINT", _REDIS, found, "for the embedded server")
         return RedisSettings()
-    port, password = _port(found, "REDIS_PORT", 6379), found.get("REDIS_PASSWORD") or None
-    tls, name = _flag(found, "REDIS_TLS"), found.get("REDIS_TLS_NAME") or None
+    port, password = read_port(found, "REDIS_PORT", 6379), found.get("REDIS_PASSWORD") or None
+    tls, name = read_flag(found, "REDIS_TLS"), found.get("REDIS_TLS_NAME") or None
     if name and not tls:
         fix = "set REDIS_TLS=1: without TLS there is no certificate whose name could be verified"
         raise BadInput("REDIS_TLS_NAME", "set, but REDIS_TLS is not", fix)
@@ -250,15 +258,18 @@ def _read_store(found: Mapping[str, str], home: Path) -> StoreSettings:
     missing = [name for name in ("DB_USERNAME", "DB_PASSWORD", "DB_NAME") if name not in found]
     if missing:
         raise BadInput("DB_ENDPOINT", f"set, but {', '.join(missing)} not", "set them, or unset DB_ENDPOINT for SQLite")
+    authorities = read_authorities(found, "DB")
+    require_handy("DB_TLS_CA", authorities)
     return StoreSettings(
         sqlite,
         endpoint,
-        _port(found, "DB_PORT", 3306),
+        read_port(found, "DB_PORT", 3306),
         found["DB_USERNAME"],
         found["DB_PASSWORD"],
         found["DB_NAME"],
         found.get("DB_TABLE") or "results",
-        _flag(found, "DB_TLS"),
+        read_flag(found, "DB_TLS"),
+        authorities,
     )
 
 
@@ -267,20 +278,6 @@ def _refuse_without(main: str, others: tuple[str, ...], found: Mapping[str, str]
     given = [name for name in others if found.get(name)]
     if given:
         raise BadInput(main, f"not set, but {', '.join(given)}", f"set it too, or unset the others {instead}")
-
-
-def _port(found: Mapping[str, str], name: str, default: int) -> int:
-    text = found.get(name) or str(default)
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise BadInput(f"environment variable {name}", f"{text!r} is no port", "give a number from 1 to 65535")
-    return int(text)
-
-
-def _flag(found: Mapping[str, str], name: str) -> bool:
-    text = found.get(name, "").strip().lower()
-    if text not in _YES | _NO:
-        raise BadInput(f"environment variable {name}", f"{text!r} is neither yes nor no", "give 1 or 0")
-    return text in _YES
 
 
 def _read_env_file(path: Path) -> dict[str, str]:

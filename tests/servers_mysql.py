@@ -112,9 +112,9 @@ def require_server() -> None:
 
 
 @contextmanager
-def mysql_server() -> Iterator[MySQLServer]:
-    """Start a private server; stop it and remove its data at the end."""
-    with restartable_mysql() as started:
+def mysql_server(*options: str) -> Iterator[MySQLServer]:
+    """Start a private server, with options of the caller's; stop it and remove its data at the end."""
+    with restartable_mysql(*options) as started:
         yield started.server
 
 
@@ -126,6 +126,7 @@ class RestartableMySQL:
     _program: str
     _folder: Path
     _process: subprocess.Popen[bytes]
+    _options: tuple[str, ...] = ()
 
     def stop(self) -> None:
         """End it as its administrator would; nothing happens where it does not run."""
@@ -141,14 +142,14 @@ class RestartableMySQL:
         """Start it, unless it runs, and wait until it answers."""
         if self._process.poll() is None:
             return
-        self._process = _launch(self._program, self._folder, self.server)
+        self._process = _launch(self._program, self._folder, self.server, self._options)
         if not _answers(self._process, self.server):
             self.kill()
             raise RuntimeError(f"{self._program} does not start again:\n{_last_words(self._folder)}")
 
 
 @contextmanager
-def restartable_mysql() -> Iterator[RestartableMySQL]:
+def restartable_mysql(*options: str) -> Iterator[RestartableMySQL]:
     """Start a private server that may go and come back; stop it and remove its data at the end."""
     found = find_server()
     if found is None:
@@ -157,8 +158,8 @@ def restartable_mysql() -> Iterator[RestartableMySQL]:
     folder = Path(tempfile.mkdtemp(prefix="orb-db-"))
     try:
         _make_data_folder(program, install, folder)
-        process, server = _start(program, folder)
-        restartable = RestartableMySQL(server, program, folder, process)
+        process, server = _start(program, folder, options)
+        restartable = RestartableMySQL(server, program, folder, process, options)
         try:
             yield restartable
         finally:
@@ -192,12 +193,12 @@ def _make_data_folder(program: str, install: str | None, folder: Path) -> None:
         raise RuntimeError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}\n{hint}")
 
 
-def _start(program: str, folder: Path) -> tuple[subprocess.Popen[bytes], MySQLServer]:
+def _start(program: str, folder: Path, options: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], MySQLServer]:
     """Start the server; try another port when somebody took the free one in between."""
     version = _version(program)
     for _ in range(3):
         server = MySQLServer(_free_port(), version)
-        process = _launch(program, folder, server)
+        process = _launch(program, folder, server, options)
         if _answers(process, server):
             return process, server
         process.kill()
@@ -210,11 +211,11 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(folder)}
 
 
-def _launch(program: str, folder: Path, server: MySQLServer) -> subprocess.Popen[bytes]:
+def _launch(program: str, folder: Path, server: MySQLServer, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
     """Start the server program; it does not answer yet."""
     with (folder / "server.out").open("ab") as out:
         return subprocess.Popen(
-            _command(program, folder, server),
+            [*_command(program, folder, server), *options],
             cwd=folder,
             env=_environment(folder),
             stdin=subprocess.DEVNULL,

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from orbresearch.errors import BadInput
-from orbresearch.settings import KNOWN, read_settings
+from orbresearch.settings import KNOWN, read_settings, read_warehouse
+from tests.authority import Authority
 
 SECRET = "hunter2-do-not-print"
 MYSQL = {
@@ -165,8 +166,46 @@ def test_a_certificates_name_without_tls_is_refused(tls):
         read_settings(environ={"REDIS_TLS_NAME": "redis.example.com"})
 
 
+@pytest.mark.parametrize("tls", [{}, {"DB_TLS": "0", "SQL_TLS": "no"}])
+def test_authorities_without_tls_are_refused(tls, tmp_path):
+    bundle = str(Authority(tmp_path).bundle)
+    with pytest.raises(BadInput, match="DB_TLS_CA: set, but DB_TLS is not; set DB_TLS=1"):
+        read_settings(environ={**MYSQL, "DB_TLS_CA": bundle, **tls})
+    warehouse = {"SQL_HOSTNAME": "prices", "SQL_USERNAME": "quant", "SQL_PASSWORD": SECRET}
+    with pytest.raises(BadInput, match="SQL_TLS_CA: set, but SQL_TLS is not; set SQL_TLS=1"):
+        read_warehouse(environ={**warehouse, "SQL_TLS_CA": bundle, **tls})
+    with pytest.raises(BadInput, match="DB_ENDPOINT: not set, but DB_TLS_CA"):
+        read_settings(environ={"DB_TLS_CA": bundle})
+
+
+def test_of_authorities_workers_are_handed_the_certificates_and_nothing_else(tmp_path):
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("db.example.com")
+    both = tmp_path / "both.pem"
+    both.write_bytes(b"# \xfcber\r\n" + key.read_bytes() + authority.bundle.read_bytes().replace(b"\n", b"\r\n"))
+    found = read_settings(environ={**MYSQL, "DB_TLS": "1", "DB_TLS_CA": str(both)})
+    assert found.to_environ()["DB_TLS_CA"] == found.store.tls_ca == authority.bundle.read_text().strip()
+    assert read_settings(environ=found.to_environ()).store.tls_ca == found.store.tls_ca
+    assert "BEGIN" not in repr(found) + repr(found.store.place)
+    two = certificate.read_text() + authority.bundle.read_text()
+    assert read_settings(environ={**MYSQL, "DB_TLS": "1", "DB_TLS_CA": two}).store.tls_ca == two.strip()
+
+
+def test_no_authorities_are_none():
+    for given in ("", " "):
+        assert read_settings(environ={**MYSQL, "DB_TLS_CA": given}).store.tls_ca is None
+    assert read_settings(environ=MYSQL).to_environ()["DB_TLS_CA"] == ""
+
+
+def test_more_authorities_than_a_worker_can_be_handed_are_refused(tmp_path):
+    many = Authority(tmp_path).bundle.read_text() * 200
+    with pytest.raises(BadInput, match=r"DB_TLS_CA: .* workers are handed 100,000 at the most.*REGION-bundle"):
+        read_settings(environ={**MYSQL, "DB_TLS": "1", "DB_TLS_CA": many})
+
+
 def test_a_worker_reads_the_same_settings_back(tmp_path):
-    for environ in ({}, MYSQL, REDIS, {**MYSQL, **REDIS, "DB_TLS": "1"}, {**REDIS, "REDIS_TLS_NAME": "redis"}):
+    trusting = {**MYSQL, "DB_TLS": "1", "DB_TLS_CA": str(Authority(tmp_path).bundle)}
+    for environ in ({}, MYSQL, REDIS, {**trusting, **REDIS}, {**REDIS, "REDIS_TLS_NAME": "redis"}):
         found = read_settings(environ={"ORB_HOME": str(tmp_path), **environ})
         assert read_settings(environ=found.to_environ()) == found
 

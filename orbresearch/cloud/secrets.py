@@ -16,11 +16,13 @@ from orbresearch.cloud.aws import Account, code_of, speaking
 from orbresearch.cloud.certificates import days_left, make_certificates, read_security
 from orbresearch.errors import BadInput, Corrupt
 from orbresearch.settings import StoreSettings
+from orbresearch.variables import OF_REGION
 
 if TYPE_CHECKING:
     from orbresearch.cloud.stack import Stack
 
 RENEW_DAYS = 90  # certificates that end sooner are made anew
+SECRET_BYTES = 65_536  # Secrets Manager takes no more
 IN_USE_DAYS = 2  # unless tasks hold them: those live for hours, and a new worker must know the old scheduler
 
 
@@ -68,12 +70,15 @@ def remote_store(store: StoreSettings) -> StoreSettings:
     Raises
     ------
     BadInput
-        It is a file.
+        It is a file; or there are more certificates with it than a secret holds.
     """
     if not store.is_mysql:
         wrong = f"results would go to the file {store.sqlite}, which no worker in the cloud can reach"
         fix = "name a MySQL server: DB_ENDPOINT, DB_USERNAME, DB_PASSWORD and DB_NAME, set or in env_file="
         raise BadInput("results database", wrong, fix)
+    if (size := len(_account_of(store).encode())) > SECRET_BYTES:
+        wrong = f"the database's secret would have {size:,} bytes with it; Secrets Manager takes {SECRET_BYTES:,}"
+        raise BadInput("DB_TLS_CA", wrong, f"use the bundle of your region; {OF_REGION}")
     return store
 
 
@@ -120,11 +125,16 @@ def write_certificates(account: Account, stack: Stack, in_use: bool) -> bool:
 
 def write_database(account: Account, stack: Stack, store: StoreSettings) -> bool:
     """Write the account of the results database; return whether it differs from what was there."""
-    wanted = json.dumps(store.to_environ(), sort_keys=True)
+    wanted = _account_of(store)
     if read_secret(account, stack.database_secret) == wanted:
         return False
     _write(account, stack.database_secret, wanted)
     return True
+
+
+def _account_of(store: StoreSettings) -> str:
+    """Return what the database's secret is to hold: the variables that tasks are given."""
+    return json.dumps(store.to_environ(), sort_keys=True)
 
 
 def _good_for(present: dict[str, str | None]) -> float:

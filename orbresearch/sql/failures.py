@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from orbresearch.errors import Unreachable
 from orbresearch.settings import MySQLSettings, SQLiteSettings
+from orbresearch.variables import OF_REGION
 
 Place = MySQLSettings | SQLiteSettings
 
@@ -41,6 +42,13 @@ _MYSQL_FIXES = {
     2055: _LOST,
     2026: "the server offers no TLS: enable it there, or unset {prefix}_TLS",
     FILE_ASKED: "check {host} and who answers there: an honest server does not do that",
+}
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+_CERTIFICATE_FIXES = {  # by what OpenSSL says of a server's certificate; nothing: that nobody trusted has signed it
+    "mismatch": "set {host} to a name that its certificate is for",
+    "expired": "have its certificate renewed",
+    "not yet valid": "check this machine's clock",
+    "": f"name in {{prefix}}_TLS_CA a file of the authority that signed it; {OF_REGION}",
 }
 _SQLITE_FIXES = {
     5: "another process has been writing for long: try again when it is done",
@@ -93,8 +101,7 @@ def unreachable(place: Place, error: BaseException, rights: str = "") -> Unreach
     if isinstance(place, SQLiteSettings):
         fix = _SQLITE_FIXES.get(code & 0xFF, "check the file, or {way_out}").format(way_out=place.way_out)
         return Unreachable("SQLite", address(place), reason_of(error), fix)
-    gone = isinstance(error, DBAPIError) and error.connection_invalidated
-    fix = _MYSQL_FIXES.get(code, _LOST if gone else "look it up in the server's manual, or ask its administrator")
+    fix = _mysql_fix(error, code)
     host = f"{place.prefix}_{'ENDPOINT' if place.prefix == 'DB' else 'HOSTNAME'}"
     rights = rights or ("ALL" if place.prefix == "DB" else "SELECT")
     names = {"database": place.database, "username": place.username, "prefix": place.prefix, "rights": rights}
@@ -102,6 +109,15 @@ def unreachable(place: Place, error: BaseException, rights: str = "") -> Unreach
     names["create"] = f"CREATE DATABASE {place.database}; " if rights == "ALL" and place.database else ""
     fix = fix.format(**names, host=host)
     return Unreachable("MySQL", address(place), reason_of(error), fix)
+
+
+def _mysql_fix(error: BaseException, code: int) -> str:
+    """Return the remedy, with names to be filled in."""
+    said = reason_of(error)
+    if _UNTRUSTED in said:  # a number of its own it has not
+        return next(fix for words, fix in _CERTIFICATE_FIXES.items() if words in said)
+    gone = isinstance(error, DBAPIError) and error.connection_invalidated
+    return _MYSQL_FIXES.get(code, _LOST if gone else "look it up in the server's manual, or ask its administrator")
 
 
 def _denied_object(error: BaseException) -> str:

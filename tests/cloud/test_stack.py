@@ -13,6 +13,8 @@ from orbresearch.cloud.certificates import ROLES, days_left, make_certificates, 
 from orbresearch.cloud.secrets import write_certificates
 from orbresearch.cloud.stack import delete, deploy, find_stack, narrow_range, read_template
 from orbresearch.errors import BadInput, CloudFailed
+from orbresearch.settings import read_settings
+from tests.authority import Authority
 from tests.emulator import emulate
 
 DATABASE = {"DB_ENDPOINT": "127.0.0.1", "DB_USERNAME": "ana", "DB_PASSWORD": "not-to-be-seen", "DB_NAME": "orb"}
@@ -151,6 +153,7 @@ def test_its_secrets_hold_certificates_that_know_each_other_and_the_databases_ac
         "DB_PORT": "3306",
         "DB_TABLE": "results",
         "DB_TLS": "0",
+        "DB_TLS_CA": "",
     }
     assert len(json.loads(value_of(stack.redis_secret))["password"]) == 64
 
@@ -180,6 +183,25 @@ def test_another_password_of_the_database_reaches_its_secret(stack, monkeypatch)
     monkeypatch.setenv("DB_PASSWORD", "another")
     deploy(allow=HERE)
     assert json.loads(value_of(stack.database_secret))["DB_PASSWORD"] == "another"
+
+
+def test_the_databases_authority_reaches_its_secret_as_text(stack, monkeypatch, tmp_path):
+    bundle = Authority(tmp_path).bundle
+    monkeypatch.setenv("DB_TLS", "1")
+    monkeypatch.setenv("DB_TLS_CA", str(bundle))
+    deploy(allow=HERE)
+    found = json.loads(value_of(stack.database_secret))
+    assert (found["DB_TLS"], found["DB_TLS_CA"]) == ("1", bundle.read_text().strip())
+    assert read_settings(environ=found).store.place == read_settings().store.place
+
+
+def test_more_certificates_than_a_secret_holds_are_refused_before_anything(stack, account, monkeypatch, tmp_path):
+    monkeypatch.setenv("DB_TLS", "1")
+    monkeypatch.setenv("DB_TLS_CA", Authority(tmp_path).bundle.read_text() * 120)
+    before = len(account.calls)
+    with pytest.raises(BadInput, match=r"Secrets Manager takes 65,536; use the bundle of your region"):
+        deploy(allow=HERE)
+    assert len(account.calls) == before
 
 
 def test_another_address_replaces_the_one_before_and_nothing_else(stack):

@@ -42,7 +42,7 @@ class Warehouse(Connected):
     ----------
     url : str, optional
         ``mysql://user@host:port`` with the password from ``SQL_PASSWORD``, or ``sqlite:///prices.sqlite``. Default:
-        ``SQL_HOSTNAME``, ``SQL_USERNAME``, ``SQL_PASSWORD``, and ``SQL_PORT`` and ``SQL_TLS`` where they are set.
+        ``SQL_HOSTNAME``, ``SQL_USERNAME``, ``SQL_PASSWORD``, and ``SQL_PORT``, ``SQL_TLS``, ``SQL_TLS_CA`` where set.
     greeks, closes : str
         The two tables.
     columns : mapping, optional
