@@ -21,6 +21,7 @@ cost          what a run will take and cost
 forecast      such a plan as a person sees it, and what was assumed for it
 hourly        what a cluster costs while it is up
 prices        one dated table of prices
+sizes         which tasks Fargate has
 quota         how many vCPUs the account may run
 hosted        a cluster as a lab holds it: started or found
 fargate       scheduler and workers as tasks, through dask-cloudprovider

@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any
 
 from orbresearch.cloud.prices import Prices, find_prices
+from orbresearch.cloud.sizes import require_size
 from orbresearch.console import many
 from orbresearch.errors import BadInput
 
@@ -121,14 +122,15 @@ def running_cost(
     Raises
     ------
     BadInput
-        What makes no sense, and a Redis of a size whose price is not known.
+        What makes no sense, a worker of a size that Fargate does not have, a Redis of one whose price is not known.
 
     Examples
     --------
     >>> round(running_cost(100, region="us-east-1", redis_size=None).per_hour, 4)
     2.6781
     """
-    _check(n_workers, spot_share, cpu=worker_cpu, memory=worker_memory, lifetime_hours=lifetime_hours)
+    _check(n_workers, spot_share, lifetime_hours)
+    require_size(worker_cpu, worker_memory)
     known = find_prices(region, prices)
     each = known.task_hour(worker_cpu, worker_memory, arm=arm)
     spot = known.task_hour(worker_cpu, worker_memory, spot=True, arm=arm)
@@ -155,12 +157,11 @@ def count_on_demand(n_workers: int, spot_share: float) -> int:
     return int((1 - spot_share) * n_workers + 1e-9)
 
 
-def _check(n_workers: int, spot_share: float, **positive: float) -> None:
+def _check(n_workers: int, spot_share: float, lifetime_hours: float) -> None:
     """Refuse what is no cluster."""
     if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
         raise BadInput("n_workers", f"{n_workers!r} is no number of 1 or more", "give a whole number")
     if not 0 <= spot_share <= 1:
         raise BadInput("spot_share", f"{spot_share!r} is no share", "give 0 to 1")
-    for name, value in positive.items():
-        if not 0 < value < float("inf"):
-            raise BadInput(name, f"{value!r} is not above zero", "give a number above 0")
+    if not 0 < lifetime_hours < float("inf"):
+        raise BadInput("lifetime_hours", f"{lifetime_hours!r} is not above zero", "give a number above 0")

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from orbresearch.cloud.aws import require_extra
+from orbresearch.cloud.sizes import require_size
 from orbresearch.errors import BadInput
 from orbresearch.settings import read_settings
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 _FIX = (
     "set DB_ENDPOINT, DB_USERNAME, DB_PASSWORD and DB_NAME to a MySQL that both reach, and run orb.cloud.deploy again"
 )
-CPUS = (1, 2, 4, 8, 16)
 
 
 def open_hosted(
@@ -58,13 +58,16 @@ def open_hosted(
 def _check(n_workers: int, options: dict[str, Any], maximum: int | None) -> None:
     """Refuse numbers that make no sense, before AWS is asked."""
     _require_numbers(whole=False, **options)
-    _require_numbers(whole=True, n_workers=n_workers, **({} if maximum is None else {"maximum": maximum}))
+    whole = {
+        "n_workers": n_workers,
+        "worker_cpu": options["worker_cpu"],
+        "maximum": n_workers if maximum is None else maximum,
+    }
+    _require_numbers(whole=True, **whole)
     _require("n_workers", n_workers, n_workers >= 1, "give 1 or more")
     _require("maximum", maximum, maximum is None or maximum >= n_workers, f"give {n_workers} or more")
-    _require("worker_cpu", options["worker_cpu"], options["worker_cpu"] in CPUS, f"Fargate has {CPUS}")
-    least, most = (options["worker_cpu"] * many for many in (2, 8))
-    memory, share = options["worker_memory"], options["spot_share"]
-    _require("worker_memory", memory, least <= memory <= most, f"Fargate gives {least} to {most} GiB to so many vCPUs")
+    require_size(options["worker_cpu"], options["worker_memory"], least=1)  # a vCPU is a slot
+    share = options["spot_share"]
     _require("spot_share", share, 0 <= share <= 1, "give a share from 0 to 1, such as 10 / 11")
     idle, life = options["idle_timeout"], options["lifetime"]
     _require("idle_timeout", idle, idle > 0, "give seconds above 0")

@@ -92,7 +92,7 @@ class Lab(Connection):
         worker_cpu : int
             vCPUs of each: as many chunks as it computes at once (1, 2, 4, 8 or 16).
         worker_memory : float
-            GiB of each.
+            GiB of each, 2 to 8 per vCPU (4 vCPUs: up to 30, 8: 16 to 60 by 4, 16: 32 to 120 by 8), as Fargate has them.
         spot_share : float
             Of the workers, on Spot: cheaper, and interrupted now and then.
         maximum : int, optional

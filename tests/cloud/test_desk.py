@@ -56,8 +56,14 @@ def test_results_into_a_file_are_refused_before_aws_is_asked():
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"worker_cpu": 3}, r"worker_cpu: 3 is out of range; Fargate has \(1, 2"),
-        ({"worker_memory": 1}, "worker_memory: 1 .* 2 to 8 GiB"),
+        ({"worker_cpu": 3}, "worker_cpu: Fargate has no task of 3 vCPUs; give one of 1, 2, 4, 8, 16"),
+        ({"worker_cpu": 0.5}, "worker_cpu: 0.5 is no whole number"),
+        ({"worker_cpu": 2.0}, "worker_cpu: 2.0 is no whole number"),
+        ({"worker_memory": 1}, "worker_memory: Fargate has no task of 1 vCPU and 1 GiB; give 2 GiB"),
+        ({"worker_memory": 2.5}, "worker_memory: .* give 2 or 3 GiB"),
+        ({"worker_cpu": 4, "worker_memory": 32}, "worker_memory: .* 4 vCPUs and 32 GiB; give 30 GiB"),
+        ({"worker_cpu": 8, "worker_memory": 30}, "worker_memory: .* give 28 or 32 GiB"),
+        ({"worker_cpu": 16, "worker_memory": 128}, "worker_memory: .* give 120 GiB"),
         ({"spot_share": 1.5}, "spot_share"),
         ({"lifetime": 0}, "lifetime"),
         ({"idle_timeout": -1}, "idle_timeout"),

@@ -88,7 +88,7 @@ def asked(account: dict[str, str], code: str, **more: Any) -> dict[str, Any]:
         "cluster": account["Cluster"],
         "taskDefinition": account["Task"],
         "networkConfiguration": {"awsvpcConfiguration": network},
-        "overrides": {"containerOverrides": [override]},
+        "overrides": {"containerOverrides": [override], **more.pop("sized", {})},
         "capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT"}],
         **more,
     }
@@ -325,6 +325,14 @@ def test_no_capacity_and_no_quota_are_answered_among_the_failures(cloud: Emulato
             "InvalidParameterException",
             "at most 8192",
         ),
+        (
+            {"sized": {"cpu": "1024", "memory": "9216"}},
+            "ClientException",
+            "No Fargate configuration exists for given values: 1024 CPU, 9216 memory.",
+        ),
+        ({"sized": {"cpu": "3072", "memory": "8192"}}, "ClientException", "No Fargate configuration exists"),
+        ({"sized": {"cpu": "8192", "memory": "30720"}}, "ClientException", "No Fargate configuration exists"),
+        ({"sized": {"cpu": "256", "memory": "1536"}}, "ClientException", "No Fargate configuration exists"),
     ],
 )
 def test_run_task_refuses_what_ecs_refuses(

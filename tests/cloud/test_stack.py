@@ -10,6 +10,7 @@ import pytest
 
 from orbresearch.cloud.aws import TAG, open_account
 from orbresearch.cloud.certificates import ROLES, days_left, make_certificates, read_security
+from orbresearch.cloud.formation import put_stack
 from orbresearch.cloud.secrets import write_certificates
 from orbresearch.cloud.stack import delete, deploy, find_stack, narrow_range, read_template
 from orbresearch.errors import BadInput, CloudFailed
@@ -310,6 +311,12 @@ def test_what_a_broken_off_creation_left_is_made_again_by_calls_that_the_deploye
     actions = [one["Action"] for one in policy["Statement"]]
     named = {action for some in actions for action in ([some] if isinstance(some, str) else some)}
     assert made - named == set()
+
+
+def test_a_size_that_fargate_does_not_have_is_refused_as_tasks_are_defined(cloud):
+    sizes = {"ClientCidr": HERE, "WorkerCpu": "8192", "WorkerMemory": "30720"}
+    with pytest.raises(CloudFailed, match="No Fargate configuration exists for given values: 8192 CPU, 30720 memory"):
+        put_stack(open_account(), "second", read_template(), sizes, {TAG: "second"})
 
 
 def test_a_stack_of_that_name_that_is_something_else_is_not_touched(cloud):

@@ -14,9 +14,12 @@ import yaml
 from cfnlint import decode
 from cfnlint.api import lint_file
 
+from orbresearch.cloud.sizes import SIZES
 from orbresearch.cloud.stack import NO_IMAGE, Stack, _camel
 from orbresearch.lab import cluster
 from orbresearch.settings import MySQLSettings, StoreSettings, read_settings
+from tests.emulator.protocol import Refused
+from tests.emulator.sizes import refuse_size
 
 FOLDER = files("orbresearch.cloud")
 TEXT = FOLDER.joinpath("stack.yaml").read_text()
@@ -167,6 +170,25 @@ def test_the_database_reaches_workers_whole():
         one["Name"]: one["ValueFrom"] for one in containers()["WorkerTask"]["Secrets"] if one["Name"].startswith("DB_")
     }
     assert given == {name: {"Fn::Sub": f"${{DatabaseAccount}}:{name}::"} for name in store.to_environ()}
+
+
+def test_its_sizes_are_those_that_fargate_has():
+    for role in ("Scheduler", "Worker"):
+        cpus, memories = (TEMPLATE["Parameters"][f"{role}{what}"]["AllowedValues"] for what in ("Cpu", "Memory"))
+        taken = [units / 1024 for units in map(int, cpus)]
+        assert taken == [vcpus for vcpus in SIZES if vcpus >= 0.5]
+        assert [int(mib) for mib in memories] == sorted({round(1024 * gib) for vcpus in taken for gib in SIZES[vcpus]})
+
+
+def test_the_emulator_has_the_same_sizes():
+    for vcpus in (0.25, 0.5, *range(1, 33)):
+        for mib in range(512, 131_072, 512):
+            try:
+                refuse_size(round(vcpus * 1024), mib)
+            except Refused:
+                assert mib / 1024 not in SIZES.get(vcpus, ())
+            else:
+                assert mib / 1024 in SIZES[vcpus]
 
 
 # --- least

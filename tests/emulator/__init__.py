@@ -20,6 +20,7 @@ kind, kinds    the kinds of its resources that moto lacks or half-makes
 caches, cache  ElastiCache: its API, and one real Redis server with TLS
 balancers      network load balancers
 quotas         Fargate's quotas
+sizes          which tasks it has
 users          users with the policies a test gives them
 authority      the certificate authority behind the emulated endpoints
 leftovers      what an account still holds

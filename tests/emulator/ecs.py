@@ -15,6 +15,7 @@ from tests.emulator.faults import CAPACITY, QUOTA
 from tests.emulator.gate import Gate
 from tests.emulator.protocol import Refused, Request
 from tests.emulator.site import Site
+from tests.emulator.sizes import refuse_size
 from tests.emulator.task import Task
 
 _PAGE = 100
@@ -299,6 +300,7 @@ def _check_overrides(asked: dict[str, Any], definition: Any) -> None:
     overrides = asked.get("overrides", {})
     if len(json.dumps(overrides)) > _OVERRIDES:
         raise Refused("InvalidParameterException", f"Container Overrides length must be at most {_OVERRIDES}")
+    refuse_size(overrides.get("cpu") or definition.cpu, overrides.get("memory") or definition.memory)
     names = {container["name"] for container in definition.container_definitions}
     for given in overrides.get("containerOverrides", []):
         if given.get("name") not in names:

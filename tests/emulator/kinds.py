@@ -8,6 +8,7 @@ import string
 from typing import Any
 
 from tests.emulator.kind import Made, Maker, fitted, pairs, truth, without
+from tests.emulator.sizes import refuse_size
 
 # ---- ECS ----
 
@@ -25,6 +26,7 @@ def _setting(setting: dict[str, str]) -> dict[str, str]:
 
 def _make_task_definition(ecs: Any, name: str, properties: dict[str, Any], tags: dict[str, str]) -> Made:
     asked = fitted(ecs, "RegisterTaskDefinition", {"Family": name, **without(properties)})
+    refuse_size(asked["cpu"], asked["memory"])
     arn = ecs.register_task_definition(**asked, tags=pairs(tags, "key", "value"))["taskDefinition"]["taskDefinitionArn"]
     return arn, {"TaskDefinitionArn": arn}
 
