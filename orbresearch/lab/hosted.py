@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from orbresearch.cloud.aws import require_extra
+from orbresearch.cloud.aws import open_account, require_extra
 from orbresearch.cloud.sizes import require_size
 from orbresearch.errors import BadInput
-from orbresearch.settings import read_settings
+from orbresearch.settings import StoreSettings, read_settings
 
 if TYPE_CHECKING:
     from orbresearch.cloud.hosted import Hosted
@@ -40,8 +40,11 @@ def open_hosted(
     ------
     BadInput
         A number that makes no sense; results that would go into a file of this machine; packages that are missing.
+    Unreachable
+        The results database does not answer, or does not let us in.
     """
-    if not read_settings(env_file).store.is_mysql:
+    store = read_settings(env_file).store
+    if not store.is_mysql:
         raise BadInput("results database", "it is a SQLite file, which tasks in AWS cannot reach", _FIX)
     require_extra()
     if attach:
@@ -50,9 +53,19 @@ def open_hosted(
         name = attach if isinstance(attach, str) else None
         return attach_hosted(name, stack=where["stack"], region=where["region"])
     _check(n_workers, options, where["maximum"])
+    _try_store(store, where["stack"], where["region"])
     from orbresearch.cloud.hosted import start_hosted
 
     return start_hosted(n_workers, options, **where)
+
+
+def _try_store(store: StoreSettings, stack: str, region: str | None) -> None:
+    """Open the results database once: no cluster is paid for whose lab could not be opened."""
+    from orbresearch.cloud.stack import find_stack
+    from orbresearch.store.connection import close_store, open_store
+
+    find_stack(open_account(region), stack)  # who has none yet is told that first
+    close_store(open_store(store))
 
 
 def _check(n_workers: int, options: dict[str, Any], maximum: int | None) -> None:

@@ -116,6 +116,8 @@ class Lab(Connection):
         ------
         BadInput
             What is missing, before anything starts.
+        Unreachable
+            The results database, before anything starts.
         CloudFailed
             With AWS' own reason; nothing is left running.
 

@@ -17,7 +17,7 @@ from orbresearch.cloud.allowed import narrow_range
 from orbresearch.cloud.aws import open_account, require_extra, speaking
 from orbresearch.cloud.formation import put_stack
 from orbresearch.cloud.stack import Stack, read_template
-from orbresearch.errors import BadInput, CloudFailed, OrbError
+from orbresearch.errors import BadInput, CloudFailed, OrbError, Unreachable
 from tests.cloud.stacks import DATABASE, deployed
 
 ALLOW = "203.0.113.7/32"
@@ -207,6 +207,14 @@ def in_account(account, own_home, monkeypatch):
     return account[0]
 
 
+@pytest.fixture
+def with_store(in_account, mysql_settings, monkeypatch):
+    """Return the account, with a results database that answers."""
+    for name, value in mysql_settings.to_environ().items():
+        monkeypatch.setenv(name, value)
+    return in_account
+
+
 def test_a_stack_is_shown_in_a_line_without_arns(account):
     home: Stack = account[1]
     assert repr(home) == "Stack(orbresearch in us-east-1: no image was pushed yet)"
@@ -222,13 +230,28 @@ def test_an_image_that_is_none_is_refused(in_account):
     assert "no tag of an image" in told(BadInput, orb.cloud.deploy, allow=ALLOW, image_tag="123.dkr.ecr/orb:a b")
 
 
-def test_before_an_image_or_redis_no_cluster_starts(in_account):
+@pytest.mark.mysql
+def test_before_an_image_or_redis_no_cluster_starts(with_store):
     said = told(BadInput, orb.Lab.fargate, 2)
     assert "none was pushed yet; tag = orb.cloud.push_image()" in said
     orb.cloud.deploy(allow=ALLOW, image_tag="emulated")
     assert "start it first, and wait for it: orb.cloud.start_redis()" in told(BadInput, orb.Lab.fargate, 2)
     assert "run orb.cloud.start_redis() first" in told(BadInput, orb.cloud.start_load_balancer, allow=ALLOW)
-    assert not in_account.every_task()
+    assert not with_store.every_task()
+
+
+@pytest.mark.mysql
+def test_before_the_results_database_lets_us_in_no_cluster_starts(with_store, monkeypatch):
+    wrong = {
+        "DB_PASSWORD": ("another", "check DB_USERNAME and DB_PASSWORD"),
+        "DB_NAME": ("nowhere", "CREATE DATABASE nowhere;"),
+        "DB_PORT": ("1", "check DB_ENDPOINT and DB_PORT"),
+    }
+    for name, (value, fix) in wrong.items():
+        with monkeypatch.context() as changed:
+            changed.setenv(name, value)
+            assert fix in told(Unreachable, orb.Lab.fargate, 2)
+    assert not [call for call in with_store.calls if call.operation == "RunTask"]
 
 
 def test_where_nothing_is_it_says_what_is_there(in_account):
@@ -252,7 +275,8 @@ def test_redis_says_its_price_and_keeps_the_stack(in_account, capsys):
     orb.cloud.stop_redis()
 
 
-def test_the_price_cap_counts_the_scheduler_and_the_redis_that_are_there(in_account):
+@pytest.mark.mysql
+def test_the_price_cap_counts_the_scheduler_and_the_redis_that_are_there(with_store):
     sizes = {"SchedulerCpu": "4096", "SchedulerMemory": "16384", "ImageTag": "emulated"}
     put_stack(open_account(), "orbresearch", read_template(), sizes, {"orbresearch": "orbresearch"})
     orb.cloud.start_redis(replicas=1)
