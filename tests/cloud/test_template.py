@@ -32,6 +32,7 @@ NO_NARROWER = {  # actions that AWS grants on everything or not at all, or by a 
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSubnets",
     "ec2:DescribeVpcs",
+    "ec2:GetSecurityGroupsForVpc",
     "ecr:GetAuthorizationToken",
     "ecs:ListAccountSettings",
     "elasticloadbalancing:DescribeListeners",
@@ -40,6 +41,25 @@ NO_NARROWER = {  # actions that AWS grants on everything or not at all, or by a 
     "elasticloadbalancing:DescribeTargetGroups",
     "elasticloadbalancing:DescribeTargetHealth",
     "servicequotas:GetServiceQuota",
+}
+#: What CloudFormation's handlers may call for properties that the stack's resources do not have -> those properties.
+NOT_CALLED = {
+    "ec2:(Associate|Disassociate)SubnetCidrBlock": {"Ipv6CidrBlock", "Ipv6CidrBlocks"},
+    "ec2:(Attach|Detach)VpnGateway": {"VpnGatewayId"},
+    "ec2:CreateVpcEncryptionControl": {"VpcEncryptionControl"},
+    "ec2:ModifySubnetAttribute": {"AssignIpv6AddressOnCreation", "EnableDns64", "MapPublicIpOnLaunch"},
+    "ec2:ModifyVpcTenancy": {"InstanceTenancy"},
+    "ecr:(Set|Delete)RepositoryPolicy": {"RepositoryPolicyText"},
+    "ecs:PutAccountSetting(Default)?": {"Configuration"},  # of the whole account: not a deployer's to change
+    "firehose:.*|s3:.*|logs:CreateLogDelivery|logs:PutDataProtectionPolicy": {"DataProtectionPolicy"},
+    "iam:(Attach|Detach)(Group|User)Policy": {"Groups", "Users"},
+    "iam:(Put|Delete)RolePermissionsBoundary": {"PermissionsBoundary"},
+    "kms:.*|logs:(Associate|Disassociate)KmsKey": {"Configuration", "EncryptionConfiguration", "KmsKeyId"},
+    "logs:(Put|Delete)IndexPolicy": {"FieldIndexPolicies"},
+    "logs:(Put|Delete)ResourcePolicy": {"ResourcePolicyDocument"},
+    "logs:PutBearerTokenAuthentication": {"BearerTokenAuthenticationEnabled"},
+    "logs:PutLogGroupDeletionProtection": {"DeletionProtectionEnabled"},
+    "secretsmanager:(ReplicateSecretToRegions|RemoveRegionsFromReplication)": {"ReplicaRegions"},
 }
 BY_CONDITION = {"ecs:ListTasks": "ecs:cluster"}
 LONGEST = "a" * 24  # the longest name that deploy takes
@@ -285,6 +305,22 @@ def test_the_deployers_policy_is_one_and_names_its_actions():
     for one in reading:  # IAM, secrets and images of others stay out of reach
         bare = [action for action in aslist(one["Action"]) if action.split(":")[0] in ("iam", "ecr", "secretsmanager")]
         assert "Condition" in one or {*bare} <= {"ecr:DescribeRepositories", "secretsmanager:GetRandomPassword"}
+
+
+@pytest.mark.parametrize("kind", sorted({one["Type"] for one in RESOURCES.values()}))
+def test_the_deployer_may_what_cloudformation_calls_for_each_kind_of_resource(kind):
+    """The handlers' own permissions, as AWS publishes them; a listing is nothing that a stack asks for."""
+    policy = json.loads(FOLDER.joinpath("deployer.json").read_text())
+    granted = {action for one in policy["Statement"] for action in aslist(one["Action"])}
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
+    parts = [schema.get("tagging", {}), *(one for name, one in schema["handlers"].items() if name != "list")]
+    called = {action for one in parts for action in one.get("permissions", [])}
+    assert called
+    properties = {name for one in of_type(kind).values() for name in one}
+    for action in sorted(called - granted):
+        needing = [names for pattern, names in NOT_CALLED.items() if re.fullmatch(pattern, action)]
+        assert needing, f"{kind}: {action}"
+        assert not needing[0] & properties, f"{kind} with {properties}: {action}"
 
 
 # --- one with the code
