@@ -13,6 +13,7 @@ import pytest
 import yaml
 from cfnlint import decode
 from cfnlint.api import lint_file
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from orbresearch.cloud.sizes import SIZES
 from orbresearch.cloud.stack import NO_IMAGE, Stack, _camel

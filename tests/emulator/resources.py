@@ -22,6 +22,8 @@ def needed(request: Request) -> Iterator[tuple[str, list[str]]]:
     prefix = _NAMES.get(request.prefix, request.prefix)
     find = _FINDERS.get((request.service, request.operation))
     yield f"{prefix}:{request.operation}", (find(request) if find else None) or ["*"]
+    if request.operation in ("CreateLoadBalancer", "SetSecurityGroups") and request.params.get("SecurityGroups"):
+        yield "ec2:GetSecurityGroupsForVpc", ["*"]
     if request.operation == "RunTask":
         yield from _of_run_task(request)
     elif request.operation == "CreateSecurityGroup" and request.params.get("TagSpecifications"):
