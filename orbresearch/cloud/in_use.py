@@ -1,7 +1,8 @@
-"""What still stands on a stack and keeps it from being deleted: tasks, caches, balancers, people."""
+"""What still stands on a stack and keeps it from being deleted: tasks, caches, balancers, strangers, people."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from orbresearch.cloud.aws import Account, code_of, pages, speaking
@@ -9,6 +10,7 @@ from orbresearch.console import many
 from orbresearch.errors import BadInput
 
 _POLICIES = ("ResearcherPolicy", "LoadBalancerPolicy")
+_TOGETHER = 100  # tasks that one DescribeTasks takes
 _HOLDERS = (("PolicyUsers", "UserName"), ("PolicyGroups", "GroupName"), ("PolicyRoles", "RoleName"))
 
 
@@ -33,12 +35,18 @@ def refuse_in_use(account: Account, stack: str, outputs: Mapping[str, str]) -> N
         raise BadInput(
             what, f"{many(len(running), 'task')} at work on it: {some}", "close their labs, or orb.cloud.sweep()"
         )
+    if ending := ending_ids(account, outputs.get("ClusterArn")):
+        wrong = f"{many(len(ending), 'task')} of it still ending: {', '.join(ending[:5])}"
+        raise BadInput(what, wrong, "delete again in two minutes, by when a task that was told to stop has ended")
     if balancers := _balancers(account, outputs.get("Vpc")):
         wrong = f"a load balancer stands in its network: {', '.join(balancers)}"
         raise BadInput(what, wrong, "orb.cloud.stop_load_balancer(), then delete again")
     if caches := _caches(account, outputs.get("CacheSubnetGroup")):
         wrong = f"Redis runs in its network: {', '.join(caches)}"
         raise BadInput(what, wrong, "orb.cloud.stop_redis(), then delete again")
+    if strangers := _strangers(account, stack, outputs.get("Vpc")):
+        wrong = f"what is not its own stands in its network: {'; '.join(strangers[:5])}"
+        raise BadInput(what, wrong, "move or delete that first: with the stack its network goes")
     for policy in _POLICIES:
         if holders := _holders(account, outputs.get(policy)):
             fix = f"aws iam detach-user-policy (-group-, -role-) --policy-arn {outputs[policy]}"
@@ -58,6 +66,51 @@ def running_arns(account: Account, cluster_arn: str | None) -> list[str]:
             if code_of(error) == "ClusterNotFoundException":
                 return []
             raise
+
+
+def ending_ids(account: Account, cluster_arn: str | None) -> list[str]:
+    """Return the ids of tasks that were told to stop and have not ended: they hold addresses in the network."""
+    from botocore.exceptions import ClientError
+
+    if cluster_arn is None:
+        return []
+    ecs = account.client("ecs")
+    with speaking("listing tasks"):
+        try:  # those that have ended, too, for an hour
+            arns = list(pages(ecs.list_tasks, "taskArns", cluster=cluster_arn, desiredStatus="STOPPED"))
+        except ClientError as error:
+            if code_of(error) == "ClusterNotFoundException":
+                return []
+            raise
+    return unended(account, cluster_arn, arns)
+
+
+def unended(account: Account, cluster_arn: str, arns: list[str]) -> list[str]:
+    """Return the ids of those tasks of which something still runs; a listing leaves out those that are ending."""
+    ecs, left = account.client("ecs"), list[str]()
+    with speaking("describing tasks"):
+        for first in range(0, len(arns), _TOGETHER):
+            answer = ecs.describe_tasks(cluster=cluster_arn, tasks=arns[first : first + _TOGETHER])
+            left += [one["taskArn"].split("/")[-1] for one in answer["tasks"] if one["lastStatus"] != "STOPPED"]
+    return left
+
+
+def _strangers(account: Account, stack: str, vpc: str | None) -> list[str]:
+    """Return what stands in a network beside tasks, Redis and balancer of the stack: a database, most likely.
+
+    Theirs are known by how AWS describes them, and left to CloudFormation, which waits for the last of them.
+    """
+    if vpc is None:
+        return []
+    own = re.compile(rf"arn:[\w-]+:ecs:.*:attachment/|ElastiCache {stack}-|ELB net/{stack}-")
+    with speaking("listing what stands in the network"):
+        asked = {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]}
+        found = list(pages(account.client("ec2").describe_network_interfaces, "NetworkInterfaces", **asked))
+    others = [one for one in found if not own.match(one.get("Description", ""))]
+    return [
+        f"{one['NetworkInterfaceId']} ({one.get('Description') or one.get('InterfaceType', 'interface')})"
+        for one in others
+    ]
 
 
 def _balancers(account: Account, vpc: str | None) -> list[str]:

@@ -47,16 +47,6 @@ def running_tasks(account: Account, stack: Stack) -> list[RunningTask]:
     return [task for task in map(_read, found) if task.tags.get(TAG) == stack.name and task.status != "STOPPED"]
 
 
-def unended(account: Account, stack: Stack, arns: list[str]) -> list[str]:
-    """Return the ids of those tasks of which something still runs; a listing leaves out those that are ending."""
-    ecs, left = account.client("ecs"), list[str]()
-    with speaking("describing tasks"):
-        for first in range(0, len(arns), _TOGETHER):
-            answer = ecs.describe_tasks(cluster=stack.cluster_arn, tasks=arns[first : first + _TOGETHER])
-            left += [one["taskArn"].split("/")[-1] for one in answer["tasks"] if one["lastStatus"] != "STOPPED"]
-    return left
-
-
 def _read(found: dict[str, Any]) -> RunningTask:
     seen = read_task(found)
     tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG, STACK, Account, open_account, speaking
 from orbresearch.cloud.balancer import find_load_balancer, stop_load_balancer
+from orbresearch.cloud.in_use import unended
 from orbresearch.cloud.redis import find_redis, stop_redis
-from orbresearch.cloud.running import RunningTask, running_tasks, unended
+from orbresearch.cloud.running import RunningTask, running_tasks
 from orbresearch.cloud.stack import Stack, find_stack
 from orbresearch.console import many, tell
-from orbresearch.errors import CloudFailed
+from orbresearch.errors import CloudFailed, OrbError
 
 _CALLS_PER_SECOND = 8
 _END_SECONDS = 240.0
@@ -21,7 +23,8 @@ def sweep(
 ) -> dict[str, int]:
     """Stop what runs on a stack and costs by the hour: tasks, the load balancer, Redis. The stack itself stays.
 
-    What is staged in Redis and not yet in the store is computed again when its run is submitted again.
+    Everybody's: whoever else works on the stack loses cluster and Redis, too, unless one cluster is named. Redis never
+    ends by itself. What is staged in it and not yet in the store is computed again when its run is submitted again.
 
     Parameters
     ----------
@@ -37,6 +40,11 @@ def sweep(
     dict
         ``tasks``, ``balancers`` and ``redis``: how many were stopped.
 
+    Raises
+    ------
+    CloudFailed
+        Something could not be stopped: the first refusal, after everything else was.
+
     Examples
     --------
     >>> orb.cloud.sweep()  # doctest: +SKIP
@@ -44,12 +52,29 @@ def sweep(
     account = open_account(region)
     home = find_stack(account, stack)
     swept = {"tasks": _stop(account, home, cluster), "balancers": 0, "redis": 0}
-    if redis and cluster is None:
-        swept["balancers"] = int(find_load_balancer(account, stack) is not None)
-        swept["redis"] = int(find_redis(account, stack) is not None)
-        stop_load_balancer(stack=stack, region=region)  # also what a start that was cut short has left of one
-        stop_redis(stack=stack, region=region)
-    return swept
+    return swept | _stop_services(account, stack) if redis and cluster is None else swept
+
+
+def _stop_services(account: Account, stack: str) -> dict[str, int]:
+    """Stop balancer and Redis; where one is refused the other is stopped all the same, and the first refusal raised.
+
+    A researcher without ``LoadBalancerPolicy`` may not so much as look at a balancer that stands; Redis costs on.
+    """
+    services: dict[str, tuple[Callable[..., object], Callable[..., None]]] = {
+        "balancers": (find_load_balancer, stop_load_balancer),  # also what a start that was cut short has left of one
+        "redis": (find_redis, stop_redis),
+    }
+    stopped, refused = dict[str, int](), list[OrbError]()
+    for service, (find, stop) in services.items():
+        try:
+            stopped[service] = int(find(account, stack) is not None)
+            stop(stack=stack, region=account.region)
+        except OrbError as error:
+            tell(f"sweep: {error}")
+            refused.append(error)
+    if refused:
+        raise refused[0]
+    return stopped
 
 
 def _stop(account: Account, home: Stack, cluster: str | None) -> int:
@@ -67,7 +92,7 @@ def _stop(account: Account, home: Stack, cluster: str | None) -> int:
             tell(f"sweep: {many(len(fresh), 'task')} of {', '.join(names)}")
         known |= {task.arn for task in fresh}
         trouble = _ask_to_stop(account, home, sorted(listed, key=_schedulers_first))
-        left = [] if listed else unended(account, home, list(known))
+        left = [] if listed else unended(account, home.cluster_arn, list(known))
         if not listed and not left:
             if not known:
                 tell("sweep: no tasks run")

@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from orbresearch.cloud.aws import open_account
+from orbresearch.cloud.balancer import find_load_balancer, start_load_balancer
 from orbresearch.cloud.redis import find_redis, resource_name, start_redis, stop_redis
+from orbresearch.cloud.sweeping import sweep
 from orbresearch.errors import BadInput, CloudFailed, Unreachable
 from orbresearch.settings import read_settings
 from orbresearch.staging import connect
@@ -169,6 +171,22 @@ def test_the_researchers_policy_suffices(cloud, stack, monkeypatch):
         assert start_redis() == redis
         stop_redis()
     assert find_redis(open_account()) is None
+
+
+@pytest.mark.slow
+def test_a_sweep_that_may_not_stop_the_balancer_stops_redis_all_the_same(cloud, stack, monkeypatch, capsys):
+    start_redis()
+    start_load_balancer(allow="203.0.113.7/32")
+    with monkeypatch.context() as patch:
+        for name, value in principal(cloud, stack.researcher_policy).items():
+            patch.setenv(name, value)
+        with pytest.raises(CloudFailed, match=r"load balancer: not allowed: .*elasticloadbalancing"):
+            sweep()
+    assert find_redis(open_account()) is None
+    assert "sweep: looking for the load balancer: not allowed" in capsys.readouterr().out
+    assert find_load_balancer(open_account()) is not None
+    start_redis()
+    assert sweep() == {"tasks": 0, "balancers": 1, "redis": 1}
 
 
 @pytest.mark.slow

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import signal
 from importlib.resources import files
 
+import psutil
 import pytest
 
 from orbresearch.cloud.aws import TAG, open_account
@@ -16,6 +19,7 @@ from orbresearch.cloud.stack import delete, deploy, find_stack, narrow_range, re
 from orbresearch.errors import BadInput, CloudFailed
 from orbresearch.settings import read_settings
 from tests.authority import Authority
+from tests.cloud.conftest import until
 from tests.emulator import emulate
 
 DATABASE = {"DB_ENDPOINT": "127.0.0.1", "DB_USERNAME": "ana", "DB_PASSWORD": "not-to-be-seen", "DB_NAME": "orb"}
@@ -250,6 +254,32 @@ def test_under_running_tasks_neither_image_nor_stack_is_changed(stack):
     assert deploy(allow="198.51.100.10/32") == stack
     client("ecs").stop_task(cluster=stack.cluster_arn, task=task)
     client("ecs").get_waiter("tasks_stopped").wait(cluster=stack.cluster_arn, tasks=[task], WaiterConfig=QUICK)
+
+
+def test_tasks_that_are_still_ending_keep_the_stack(stack, account, monkeypatch):
+    task = start_task(stack)["tasks"][0]["taskArn"]
+    (running,) = account.await_tasks(1)
+    os.kill(running.pid, signal.SIGSTOP)  # once it has stopped, it hears of its end later
+    until(lambda: psutil.Process(running.pid).status() == psutil.STATUS_STOPPED, 20)
+    client("ecs").stop_task(cluster=stack.cluster_arn, task=task)
+    document = json.loads(files("orbresearch.cloud").joinpath("deployer.json").read_text())
+    with monkeypatch.context() as deployer:
+        for name, value in account.principal([document]).items():
+            deployer.setenv(name, value)
+        with pytest.raises(BadInput, match=rf"1 task of it still ending: {running.id}; delete again in two minutes"):
+            delete()
+    os.kill(running.pid, signal.SIGCONT)
+    client("ecs").get_waiter("tasks_stopped").wait(cluster=stack.cluster_arn, tasks=[task], WaiterConfig=QUICK)
+
+
+def test_a_database_in_its_network_is_named_before_anything_is_deleted(stack, account):
+    before, ec2 = left(account), client("ec2")
+    made = ec2.create_network_interface(SubnetId=stack.subnets[0], Description="RDSNetworkInterface")
+    ident = made["NetworkInterface"]["NetworkInterfaceId"]
+    with pytest.raises(BadInput, match=rf"{ident} \(RDSNetworkInterface\); move or delete that first"):
+        delete()
+    ec2.delete_network_interface(NetworkInterfaceId=ident)
+    assert left(account) == before
 
 
 def test_redis_in_its_network_is_named_before_the_stack_is_deleted(stack):
