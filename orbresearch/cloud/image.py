@@ -16,7 +16,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from orbresearch.cloud.aws import STACK, Account, open_account, speaking
-from orbresearch.cloud.lock import CHECKOUT, EXTRA, PACKAGE, PLATFORM, image_tag, lock, package_files, python_version
+from orbresearch.cloud.lock import (
+    BESIDE,
+    CHECKOUT,
+    PACKAGE,
+    PLATFORM,
+    build_arguments,
+    image_tag,
+    lock,
+    package_files,
+)
 from orbresearch.console import tell
 from orbresearch.errors import BadInput, CloudFailed
 
@@ -24,7 +33,6 @@ __all__ = ["image_tag", "lock", "push_image"]
 
 TOOLS = ("docker", "podman")
 LOCK = "lock.txt"  # as the Dockerfile calls it
-BESIDE = (".dockerignore", "Dockerfile", "LICENSE", "README.md", "pyproject.toml", "setup.cfg")
 _LINES_SHOWN = 12  # of what a tool said before it failed
 
 
@@ -82,8 +90,7 @@ def push_to(account: Account, repository_uri: str, *, tool: str | None = None, p
     with TemporaryDirectory(prefix="orbresearch-image-") as folder:
         make_context(Path(folder))
         tell(f"building image {tag} for {platform} with {Path(program).name}: minutes, the first time")
-        chosen = {"PYTHON": python_version(), "EXTRAS": EXTRA, "SIGNAL": "SIGTERM"}
-        options = [f"--build-arg={key}={value}" for key, value in chosen.items()]
+        options = [f"--build-arg={key}={value}" for key, value in build_arguments().items()]
         _run(program, "building the image", ["build", f"--platform={platform}", *options, "--tag", name, folder])
     with _logged_in(account, program, repository_uri):
         tell(f"pushing image {tag}")

@@ -19,6 +19,7 @@ from orbresearch.errors import BadInput
 
 PACKAGE = Path(__file__).parents[1]  # orbresearch/
 CHECKOUT = PACKAGE.parent
+BESIDE = (".dockerignore", "Dockerfile", "LICENSE", "README.md", "pyproject.toml", "setup.cfg")  # what it is built from
 EXTRA = "cloud"
 PLATFORM = "linux/amd64"
 PLATFORMS = (PLATFORM, "linux/arm64")  # those of Fargate
@@ -66,7 +67,8 @@ def lock() -> str:
 def image_tag(platform: str = PLATFORM) -> str:
     """Return the tag of the image that fits this notebook: 16 hex digits.
 
-    They stand for the :func:`lock`, Python's minor version, orbresearch's own files, and the platform.
+    They stand for the :func:`lock`, orbresearch's own files, the Dockerfile and what else the image is built from,
+    Python's minor version with the other arguments of the build, and the platform.
 
     Parameters
     ----------
@@ -78,11 +80,19 @@ def image_tag(platform: str = PLATFORM) -> str:
     BadInput
         As :func:`lock`; another platform.
     """
-    digest = hashlib.sha256("\n".join([lock(), python_version(), check_platform(platform)]).encode())
-    for path in package_files():
+    said = [lock(), check_platform(platform), *(f"{name}={value}" for name, value in build_arguments().items())]
+    digest = hashlib.sha256("\n".join(said).encode())
+    beside = [CHECKOUT / name for name in BESIDE if (CHECKOUT / name).is_file()]  # none without a checkout
+    for path in (*beside, *package_files()):
+        home = PACKAGE if PACKAGE in path.parents else CHECKOUT
         content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(PACKAGE).as_posix()} {content}\n".encode())
+        digest.update(f"{path.relative_to(home).as_posix()} {content}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def build_arguments() -> dict[str, str]:
+    """Return the values that the image is built with for the Dockerfile's arguments."""
+    return {"PYTHON": python_version(), "EXTRAS": EXTRA, "SIGNAL": "SIGTERM"}
 
 
 def python_version() -> str:

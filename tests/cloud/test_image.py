@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,21 @@ def test_the_tag_stands_for_source_python_and_platform(tmp_path, monkeypatch):
     tags.append(image_tag())
     assert len(set(tags)) == 5
     assert all(re.fullmatch("[0-9a-f]{16}", tag) for tag in tags)
+
+
+def test_the_tag_stands_for_the_dockerfile_and_how_it_is_built(tmp_path, monkeypatch):
+    for name in lock.BESIDE:
+        shutil.copy(ROOT / name, tmp_path)
+    tags = [image_tag()]
+    monkeypatch.setattr(lock, "CHECKOUT", tmp_path)
+    assert image_tag() == tags[0]
+    for name in ("Dockerfile", "pyproject.toml", "setup.cfg"):
+        with (tmp_path / name).open("a") as file:
+            file.write("\n# another\n")
+        tags.append(image_tag())
+    monkeypatch.setattr(lock, "build_arguments", lambda: {"SIGNAL": "SIGINT"})
+    tags.append(image_tag())
+    assert len(set(tags)) == 5
 
 
 def test_a_platform_that_fargate_lacks_is_refused():
