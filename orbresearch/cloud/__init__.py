@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from orbresearch.cloud.cost import plan
     from orbresearch.cloud.forecast import CloudPlan
     from orbresearch.cloud.hourly import RunningCost, running_cost
-    from orbresearch.cloud.image import push_image
+    from orbresearch.cloud.image import push_image, require_image
     from orbresearch.cloud.lock import image_tag
     from orbresearch.cloud.redis import Redis, start_redis, stop_redis
     from orbresearch.cloud.running import stop_task, tasks
@@ -69,6 +69,7 @@ _HOMES = {
     "RunningCost": "hourly",
     "plan": "cost",
     "push_image": "image",
+    "require_image": "image",
     "start_load_balancer": "balancer",
     "start_redis": "redis",
     "stop_load_balancer": "balancer",
@@ -89,6 +90,7 @@ __all__ = [
     "image_tag",
     "plan",
     "push_image",
+    "require_image",
     "running_cost",
     "start_load_balancer",
     "start_redis",

@@ -29,7 +29,7 @@ from orbresearch.cloud.lock import (
 from orbresearch.console import tell
 from orbresearch.errors import BadInput, CloudFailed
 
-__all__ = ["image_tag", "lock", "push_image"]
+__all__ = ["image_tag", "lock", "push_image", "require_image"]
 
 TOOLS = ("docker", "podman")
 LOCK = "lock.txt"  # as the Dockerfile calls it
@@ -77,6 +77,33 @@ def push_image(
     tag = push_to(account, find_stack(account, stack).repository_uri, tool=tool, platform=platform)
     tell(f'the tasks take it from the next orb.cloud.deploy(allow=..., image_tag="{tag}")')
     return tag
+
+
+def require_image(*, stack: str = STACK, region: str | None = None) -> str:
+    """Return the image that a stack's tasks run; refuse to go on without one, before anything costs by the hour.
+
+    Parameters
+    ----------
+    stack, region : str, optional
+        As of :func:`push_image`.
+
+    Raises
+    ------
+    BadInput
+        No stack, or no image was ever named to it.
+
+    Examples
+    --------
+    >>> orb.cloud.require_image()  # doctest: +SKIP
+    '….dkr.ecr.us-east-1.amazonaws.com/orbresearch:0f1e2d3c4b5a6978'
+    """
+    from orbresearch.cloud.stack import find_stack
+
+    image = find_stack(open_account(region), stack).image
+    if image is None:
+        fix = "tag = orb.cloud.push_image(), then orb.cloud.deploy(..., image_tag=tag)"
+        raise BadInput(f"image of stack {stack!r}", "none was pushed yet", fix)
+    return image
 
 
 def push_to(account: Account, repository_uri: str, *, tool: str | None = None, platform: str = PLATFORM) -> str:

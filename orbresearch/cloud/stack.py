@@ -16,7 +16,7 @@ from orbresearch.cloud.allowed import narrow_range
 from orbresearch.cloud.aws import STACK, TAG, Account, open_account, pages, speaking
 from orbresearch.cloud.formation import describe_stack, make_service_roles, put_stack, remove_stack, settled
 from orbresearch.cloud.in_use import refuse_in_use, running_arns
-from orbresearch.cloud.secrets import refuse_loopback, remote_store, write_certificates, write_database
+from orbresearch.cloud.secrets import read_secret, refuse_loopback, remote_store, write_certificates, write_database
 from orbresearch.console import many, tell
 from orbresearch.errors import BadInput
 from orbresearch.settings import read_settings
@@ -105,6 +105,7 @@ def deploy(
     region: str | None = None,
     image_tag: str | None = None,
     env_file: str | os.PathLike[str] | None = None,
+    database: bool = True,
 ) -> Stack:
     """Create the stack, or bring the one that exists up to date, and fill its secrets; takes two to four minutes.
 
@@ -123,6 +124,9 @@ def deploy(
         As ``push_image`` returns it; default: what the stack has.
     env_file : path, optional
         Where the database's ``DB_`` variables are, if not in the environment.
+    database : bool
+        False: leave the database's account as it is. There may be none yet, of a database that is to stand in the
+        network made here; workers start once there is one.
 
     Raises
     ------
@@ -139,9 +143,10 @@ def deploy(
     parameters = {"ClientCidr": narrow_range(allow), **({"ImageTag": image_tag} if image_tag else {})}
     require_name(stack)
     _require_tag(image_tag)
-    store = remote_store(read_settings(env_file).store)
+    store = remote_store(read_settings(env_file).store) if database else None
     account = open_account(region)
-    refuse_loopback(account, store)
+    if store is not None:
+        refuse_loopback(account, store)
     found = settled(account, stack)
     _refuse_strangers(found, stack)
     _refuse_new_image_under_tasks(account, found, image_tag)
@@ -153,8 +158,10 @@ def deploy(
     home = find_stack(account, stack)
     in_use = bool(running_arns(account, home.cluster_arn))
     news["certificates"] = write_certificates(account, home, in_use)
-    news["database's account"] = write_database(account, home, store)
+    news["database's account"] = store is not None and write_database(account, home, store)
     _tell_ready(home, time.monotonic() - began, [what for what, new in news.items() if new])
+    if store is None and read_secret(account, home.database_secret) is None:
+        tell("no results database yet: deploy again with DB_ENDPOINT and the rest of it before orb.Lab.fargate()")
     return home
 
 

@@ -232,9 +232,10 @@ def test_an_image_that_is_none_is_refused(in_account):
 
 @pytest.mark.mysql
 def test_before_an_image_or_redis_no_cluster_starts(with_store):
-    said = told(BadInput, orb.Lab.fargate, 2)
-    assert "none was pushed yet; tag = orb.cloud.push_image()" in said
+    for attempt in (lambda: orb.Lab.fargate(2), orb.cloud.require_image):
+        assert "none was pushed yet; tag = orb.cloud.push_image()" in told(BadInput, attempt)
     orb.cloud.deploy(allow=ALLOW, image_tag="emulated")
+    assert orb.cloud.require_image().endswith("/orbresearch:emulated")
     assert "start it first, and wait for it: orb.cloud.start_redis()" in told(BadInput, orb.Lab.fargate, 2)
     assert "run orb.cloud.start_redis() first" in told(BadInput, orb.cloud.start_load_balancer, allow=ALLOW)
     assert not with_store.every_task()

@@ -117,6 +117,22 @@ def test_sqlite_is_refused_with_remote_workers():
         deploy(allow=HERE)
 
 
+def test_the_stack_may_come_before_a_database_that_is_to_stand_in_its_network(cloud, monkeypatch, capsys):
+    for name in DATABASE:
+        monkeypatch.delenv(name)
+    stack = deploy(allow=HERE, stack="second", database=False)
+    assert "no results database yet: deploy again with DB_ENDPOINT" in capsys.readouterr().out
+    for name, value in DATABASE.items():
+        monkeypatch.setenv(name, value)
+    deploy(allow=HERE, stack="second")
+    written = value_of(stack.database_secret)
+    monkeypatch.setenv("DB_PASSWORD", "another")
+    deploy(allow=HERE, stack="second", database=False)
+    assert value_of(stack.database_secret) == written
+    assert "no results database" not in capsys.readouterr().out
+    delete("second")
+
+
 @pytest.mark.parametrize("endpoint", ["localhost", "127.0.0.1", "::1", "0.0.0.0", "LOCALHOST."])
 def test_a_database_on_this_machine_is_refused(endpoint, database, monkeypatch):
     monkeypatch.setenv("DB_ENDPOINT", endpoint)
