@@ -25,6 +25,9 @@ _REPAIRS = 5  # in a row without a row more in the store
 _TRADES_SECONDS = 30.0
 _SILENCE_SECONDS = 5.0  # between two warnings about the same trouble; and until lost results are looked for
 
+# Of a cluster that did all of a run, and ended for want of work while nobody looked.
+_OVER = {**dict.fromkeys(("computed", "running", "waiting", "failed", "halted", "cancelled"), 0), "reaper_error": ""}
+
 
 def watch(run: Run, lab: Lab, resume: Callable[[], object] | None, persisted: int) -> None:
     """Show progress until all rows are committed, the rest has failed, or nobody computes it any more.
@@ -43,12 +46,8 @@ def watch(run: Run, lab: Lab, resume: Callable[[], object] | None, persisted: in
     told, quiet, repairs = 0.0, time.monotonic(), 0
     with ProgressBar(run.total, persisted) as bar:
         while True:
-            found, before = _ask_progress(run, lab), persisted
-            trouble = found["reaper_error"]
-            try:
-                persisted = run.persisted()
-            except Unreachable as error:  # the reaper tries again, and so do we
-                trouble = str(error)
+            before = persisted
+            found, persisted, trouble = _look(run, lab, before)
             bar.show(max(found["computed"], persisted), persisted)
             idle = not found["running"] and (not found["waiting"] or found["halted"])
             if persisted >= run.total or (idle and persisted + found["failed"] >= run.total):
@@ -72,6 +71,20 @@ def watch(run: Run, lab: Lab, resume: Callable[[], object] | None, persisted: in
         tell(f"run {run.run_id} was cancelled: {persisted:,} of {run.total:,} backtests are in the store")
     else:
         raise RunFailed(run.run_id, [sentence(failure) for failure in found["failures"]])
+
+
+def _look(run: Run, lab: Lab, persisted: int) -> tuple[dict[str, Any], int, str]:
+    """Return where the cluster stands with a run, how much of it is in the store, and what keeps the rest from it."""
+    try:
+        found = _ask_progress(run, lab)
+    except Unreachable:
+        if run.persisted() < run.total:
+            raise
+        found = _OVER
+    try:
+        return found, run.persisted(), found["reaper_error"]
+    except Unreachable as error:  # the reaper tries again, and so do we
+        return found, persisted, str(error)
 
 
 def _ask_progress(run: Run, lab: Lab) -> dict[str, Any]:
@@ -124,8 +137,9 @@ def _status(run: Run) -> dict[str, Any] | None:
 def _wait_for_trades(run: Run, lab: Lab) -> None:
     """Wait a little for the trades of the best to be stored, which comes after the last row."""
     end = time.monotonic() + _TRADES_SECONDS
-    while time.monotonic() < end and lab.progress(run.order)["reaping"] and not run.facts()["finished_at"]:
-        time.sleep(_POLL_SECONDS)
+    with suppress(Unreachable):
+        while time.monotonic() < end and lab.progress(run.order)["reaping"] and not run.facts()["finished_at"]:
+            time.sleep(_POLL_SECONDS)
 
 
 def _staged(run: Run, lab: Lab) -> int:

@@ -12,6 +12,7 @@ import orbresearch as orb
 from orbresearch import staging
 from orbresearch.errors import BadInput, RunFailed
 from orbresearch.lab import plugin
+from orbresearch.lab.watching import watch
 
 SESSIONS = orb.synthetic_sessions(12, seed=31)
 GRID = orb.ParameterGrid([0.3, 0.5, 0.7, 0.9], [1, 2], 60, [1, 2])
@@ -193,10 +194,12 @@ def test_an_idle_cluster_ends_by_its_timeout(own_home, sessions):
         lab = orb.Lab(n_workers=1, quiet=True)
     scheduler = lab.cluster.scheduler
     try:
-        assert lab.submit(sessions, GRID, range_duration=300).wait().complete
+        run = lab.submit(sessions, GRID, range_duration=300).wait()
+        assert run.complete
         end = time.monotonic() + 60
         while scheduler.status.name == "running" and time.monotonic() < end:
             time.sleep(0.2)
         assert scheduler.status.name in ("closing", "closed")
+        watch(run, lab, None, 0)  # a notebook that slept meanwhile: all is there, and so it is content
     finally:
         lab.close()
