@@ -1,6 +1,9 @@
 # docker build -t orbresearch .
-# docker run --rm -it -v "$PWD/cached_data:/lab/cached_data" orbresearch
-# docker run --rm -it -p 127.0.0.1:8888:8888 -v "$PWD/notebooks:/lab/notebooks" orbresearch jupyter lab --ip 0.0.0.0
+# docker run --rm -it -v orbresearch:/lab -v "$PWD/cached_data:/lab/cached_data" orbresearch
+# docker run --rm -it -v orbresearch:/lab -v "$PWD/notebooks:/lab/notebooks" -p 127.0.0.1:8888:8888 orbresearch \
+#     jupyter lab --ip 0.0.0.0
+#
+# Results and plots stay in the volume `orbresearch`; without it they would go with the container.
 #
 # One image for a laptop, for docker-compose.yml and for tasks on Fargate: orb.cloud.push_image() builds it with the
 # notebook's own Python and packages (PYTHON=3.11, lock.txt), without Jupyter (EXTRAS=cloud), ended by SIGTERM.

@@ -13,7 +13,7 @@ from orbresearch.console import many
 SLOWER = 1.5  # a Fargate vCPU is half a core of a server: a chunk takes so many times as long as on a core here
 START_MINUTES = 3.0  # until tasks compute: an address for each, the image fetched and unpacked
 REDIS_MINUTES = 8.0  # before that, where it does not run: ElastiCache takes 5 to 10
-ROWS_A_SECOND = 70_000  # that one reaper moves into MySQL: README, "How long it takes"
+ROWS_A_SECOND = 70_000  # that one reaper moves into MySQL: README, "A campaign"
 
 
 @dataclass(frozen=True)

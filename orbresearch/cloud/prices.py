@@ -66,7 +66,8 @@ class Prices:
         known = self.table["cache"].get(engine, {})
         if size not in known:
             wrong = f"no price of {size} with {engine} is known; known are {', '.join(known) or 'none'}"
-            fix = f'give one of those, or its price: prices={{"cache": {{"{engine}": {{"{size}": dollars}}}}}}'
+            given = f'prices={{"cache": {{"{engine}": {{"{size}": dollars}}}}}}'
+            fix = f"give one of those, or its price: to a plan by {given}, to a lab by a line in prices.yaml"
             raise BadInput("redis_size", wrong, fix)
         return float(known[size])
 

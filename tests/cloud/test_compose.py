@@ -77,13 +77,27 @@ def test_nothing_is_published_beyond_this_machine(services):
 
 @pytest.mark.parametrize("name", ["REDIS_PASSWORD", "DB_PASSWORD"])
 def test_a_password_that_is_missing_is_said_and_none_has_a_default(name):
-    with pytest.raises(LookupError, match=f"{name}: set it in env.list"):
+    with pytest.raises(LookupError, match=f"{name}: set it in compose.env"):
         compose(**{key: value for key, value in GIVEN.items() if key != name})
 
 
 def test_the_header_says_how_to_make_the_passwords_that_are_needed():
     header = [line for line in FILE.read_text().splitlines() if line.startswith("#")]
     assert all(f"{name}=%s" in "".join(header) for name in GIVEN)
+
+
+def test_its_passwords_have_a_file_of_their_own_that_git_and_images_never_take():
+    """env.list holds the cloud's database: the header must not have it written over."""
+    header = [line for line in FILE.read_text().splitlines() if line.startswith("#")]
+    assert [line for line in header if "> compose.env" in line]
+    assert not [line for line in header if "> env.list" in line]
+    commands = [line for line in header if "docker compose " in line]
+    assert len(commands) == 3
+    assert all("--env-file compose.env " in line for line in commands)
+    assert {"env.list", "compose.env"} <= {*(FILE.parent / ".gitignore").read_text().splitlines()}
+    named = (FILE.parent / ".dockerignore").read_text().splitlines()
+    assert "*" in named
+    assert not [line for line in named if line.startswith("!") and "env" in line]
 
 
 @pytest.mark.parametrize("name", ["workers", "jupyter"])
@@ -96,7 +110,7 @@ def test_variables_are_those_that_settings_read(services, name):
     assert {"redis", "mysql"} < set(services)
 
 
-def test_the_warehouse_of_env_list_reaches_the_notebook():
+def test_the_warehouse_of_compose_env_reaches_the_notebook():
     given = {"SQL_HOSTNAME": "prices.example.com", "SQL_USERNAME": "reader", "SQL_PASSWORD": "g7h8", "SQL_TLS": "1"}
     found = read_warehouse(environ=compose(**GIVEN, **given)["services"]["jupyter"]["environment"])
     assert (found.host, found.port, found.username, found.tls) == ("prices.example.com", 3306, "reader", True)
