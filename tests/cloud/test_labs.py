@@ -192,7 +192,7 @@ def test_a_start_goes_on_with_the_workers_that_come_and_the_rest_follows(at_work
     try:
         with orb.Lab.fargate(4, spot_share=1.0) as lab:
             assert len(at_work.tasks("worker")) == 1, "three were refused before the first had connected"
-            assert "limit on the number of vCPUs" in repr(lab)
+            until(lambda: "limit on the number of vCPUs" in repr(lab))
             at_work.task_quota(None)
             until(lambda: lab.slots() == 4, 90)
     finally:
