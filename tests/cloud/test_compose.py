@@ -77,7 +77,7 @@ def test_nothing_is_published_beyond_this_machine(services):
 
 @pytest.mark.parametrize("name", ["REDIS_PASSWORD", "DB_PASSWORD"])
 def test_a_password_that_is_missing_is_said_and_none_has_a_default(name):
-    with pytest.raises(LookupError, match=f"{name}: set it in compose.env"):
+    with pytest.raises(LookupError, match=f"{name}: set it in env.list"):
         compose(**{key: value for key, value in GIVEN.items() if key != name})
 
 
@@ -86,15 +86,13 @@ def test_the_header_says_how_to_make_the_passwords_that_are_needed():
     assert all(f"{name}=%s" in "".join(header) for name in GIVEN)
 
 
-def test_its_passwords_have_a_file_of_their_own_that_git_and_images_never_take():
-    """env.list holds the cloud's database: the header must not have it written over."""
+def test_its_passwords_stand_in_a_file_that_git_and_images_never_take():
     header = [line for line in FILE.read_text().splitlines() if line.startswith("#")]
-    assert [line for line in header if "> compose.env" in line]
-    assert not [line for line in header if "> env.list" in line]
+    assert [line for line in header if "> env.list" in line]
     commands = [line for line in header if "docker compose " in line]
     assert len(commands) == 3
-    assert all("--env-file compose.env " in line for line in commands)
-    assert {"env.list", "compose.env"} <= {*(FILE.parent / ".gitignore").read_text().splitlines()}
+    assert all("--env-file env.list " in line for line in commands)
+    assert {"env.list", "cloud.env"} <= {*(FILE.parent / ".gitignore").read_text().splitlines()}
     named = (FILE.parent / ".dockerignore").read_text().splitlines()
     assert "*" in named
     assert not [line for line in named if line.startswith("!") and "env" in line]
@@ -110,7 +108,7 @@ def test_variables_are_those_that_settings_read(services, name):
     assert {"redis", "mysql"} < set(services)
 
 
-def test_the_warehouse_of_compose_env_reaches_the_notebook():
+def test_the_warehouse_of_env_list_reaches_the_notebook():
     given = {"SQL_HOSTNAME": "prices.example.com", "SQL_USERNAME": "reader", "SQL_PASSWORD": "g7h8", "SQL_TLS": "1"}
     found = read_warehouse(environ=compose(**GIVEN, **given)["services"]["jupyter"]["environment"])
     assert (found.host, found.port, found.username, found.tls) == ("prices.example.com", 3306, "reader", True)
