@@ -179,11 +179,6 @@ class Cluster(FargateCluster):  # type: ignore[misc]
         bool
             Whether the scheduler is there: without it no worker is started.
         """
-        await self._hear_of_workers()
-        here = {worker["name"] for worker in self.scheduler_info["workers"].values()} & set(self.workers)
-        if here - self._connected:
-            self._failed = 0  # workers come to run again
-        self._connected = (self._connected | here) & set(self.workers)
         arns = {worker.task_arn: name for name, worker in self.workers.items() if worker.task_arn}
         found = await self.desk.describe([self.scheduler.task_arn, *arns])
         if (scheduler := found[self.scheduler.task_arn]).leaving:
@@ -191,6 +186,7 @@ class Cluster(FargateCluster):  # type: ignore[misc]
                 self.over = (await failure(self.desk, scheduler, "scheduler")).reason
                 tell(f"cloud: the scheduler has ended: {self.over}")
             return False
+        await self._hear_of_workers()
         for name, worker in list(self.workers.items()):
             seen = found.get(worker.task_arn)
             if worker.trouble is not None:
@@ -200,15 +196,18 @@ class Cluster(FargateCluster):  # type: ignore[misc]
         return True
 
     async def _hear_of_workers(self) -> None:
-        """Have the scheduler tell of its workers again after the connection was lost: Dask would not."""
-        if not self._watch_worker_status_task.done():
-            return
-        with suppress(OSError, asyncio.TimeoutError):
-            comm = await self.scheduler_comm.live_comm()
-            await comm.write({"op": "subscribe_worker_status"})
-            self.scheduler_info.update(await comm.read())
-            self._watch_worker_status_comm = comm
-            self._watch_worker_status_task = asyncio.ensure_future(self._watch_worker_status(comm))
+        """See who has connected; have the scheduler tell of it again where that connection was lost: Dask would not."""
+        if self._watch_worker_status_task.done():
+            with suppress(OSError, asyncio.TimeoutError):
+                comm = await self.scheduler_comm.live_comm()
+                await comm.write({"op": "subscribe_worker_status"})
+                self.scheduler_info.update(await comm.read())
+                self._watch_worker_status_comm = comm
+                self._watch_worker_status_task = asyncio.ensure_future(self._watch_worker_status(comm))
+        here = {worker["name"] for worker in self.scheduler_info["workers"].values()} & set(self.workers)
+        if here - self._connected:
+            self._failed = 0  # workers come to run again
+        self._connected = (self._connected | here) & set(self.workers)
 
     def _lost(self, name: Any, reason: CloudFailed, interrupted: bool = False) -> None:
         """Count a lost worker; let another take its place, later where several in a row have failed.
