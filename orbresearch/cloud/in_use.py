@@ -44,7 +44,7 @@ def refuse_in_use(account: Account, stack: str, outputs: Mapping[str, str]) -> N
     if caches := _caches(account, outputs.get("CacheSubnetGroup")):
         wrong = f"Redis runs in its network: {', '.join(caches)}"
         raise BadInput(what, wrong, "orb.cloud.stop_redis(), then delete again")
-    if strangers := _strangers(account, stack, outputs.get("Vpc")):
+    if strangers := _strangers(account, stack, outputs) + _groups(account, outputs):
         wrong = f"what is not its own stands in its network: {'; '.join(strangers[:5])}"
         raise BadInput(what, wrong, "move or delete that first: with the stack its network goes")
     for policy in _POLICIES:
@@ -95,16 +95,28 @@ def unended(account: Account, cluster_arn: str, arns: list[str]) -> list[str]:
     return left
 
 
-def _strangers(account: Account, stack: str, vpc: str | None) -> list[str]:
+def _groups(account: Account, outputs: Mapping[str, str]) -> list[str]:
+    """Return the security groups in the network that others made: AWS deletes no network that has one."""
+    if "Vpc" not in outputs:
+        return []
+    with speaking("listing security groups"):
+        asked = {"Filters": [{"Name": "vpc-id", "Values": [outputs["Vpc"]]}]}
+        found = list(pages(account.client("ec2").describe_security_groups, "SecurityGroups", **asked))
+    own = {outputs.get(name) for name in ("SchedulerGroup", "WorkerGroup", "RedisGroup")}
+    others = [one for one in found if one["GroupId"] not in own and one["GroupName"] != "default"]
+    return [f"{one['GroupId']} (security group {one['GroupName']})" for one in others]
+
+
+def _strangers(account: Account, stack: str, outputs: Mapping[str, str]) -> list[str]:
     """Return what stands in a network beside tasks, Redis and balancer of the stack: a database, most likely.
 
     Theirs are known by how AWS describes them, and left to CloudFormation, which waits for the last of them.
     """
-    if vpc is None:
+    if "Vpc" not in outputs:
         return []
     own = re.compile(rf"arn:[\w-]+:ecs:.*:attachment/|ElastiCache {stack}-|ELB net/{stack}-")
     with speaking("listing what stands in the network"):
-        asked = {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]}
+        asked = {"Filters": [{"Name": "vpc-id", "Values": [outputs["Vpc"]]}]}
         found = list(pages(account.client("ec2").describe_network_interfaces, "NetworkInterfaces", **asked))
     others = [one for one in found if not own.match(one.get("Description", ""))]
     return [

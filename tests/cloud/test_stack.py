@@ -295,6 +295,10 @@ def test_a_database_in_its_network_is_named_before_anything_is_deleted(stack, ac
     with pytest.raises(BadInput, match=rf"{ident} \(RDSNetworkInterface\); move or delete that first"):
         delete()
     ec2.delete_network_interface(NetworkInterfaceId=ident)
+    made = ec2.create_security_group(GroupName="mysql", Description="of a database", VpcId=stack.vpc)
+    with pytest.raises(BadInput, match=rf"{made['GroupId']} \(security group mysql\); move or delete that first"):
+        delete()
+    ec2.delete_security_group(GroupId=made["GroupId"])
     assert left(account) == before
 
 
