@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG, STACK, Account, open_account, speaking
 from orbresearch.cloud.balancer import find_load_balancer, stop_load_balancer
-from orbresearch.cloud.in_use import unended
+from orbresearch.cloud.in_use import ending_ids, unended
 from orbresearch.cloud.redis import find_redis, stop_redis
 from orbresearch.cloud.running import RunningTask, running_tasks
 from orbresearch.cloud.stack import Stack, find_stack
@@ -93,6 +93,8 @@ def _stop(account: Account, home: Stack, cluster: str | None) -> int:
         known |= {task.arn for task in fresh}
         trouble = _ask_to_stop(account, home, sorted(listed, key=_schedulers_first))
         left = [] if listed else unended(account, home.cluster_arn, list(known))
+        if cluster is None and not listed + left:  # what others have told to stop ends here, too, before a deletion
+            left = ending_ids(account, home.cluster_arn)
         if not listed and not left:
             if not known:
                 tell("sweep: no tasks run")

@@ -48,6 +48,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, module_environ: dict[str, st
         orb.cloud.deploy(allow=ALLOW, image_tag="emulated")
         orb.cloud.start_redis()
         yield account
+        soon_empty(lambda: [task for task in account.every_task() if task.status != "STOPPED"])
         orb.cloud.stop_redis(force=True)
         orb.cloud.delete()
         assert soon_empty(lambda: left_over(account)) == []
