@@ -10,6 +10,7 @@ from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG, STACK, Account, open_ac
 from orbresearch.cloud.certificates import days_left, read_security
 from orbresearch.cloud.fargate import Cluster
 from orbresearch.cloud.hourly import RunningCost, running_cost
+from orbresearch.cloud.image import image_of
 from orbresearch.cloud.quota import beyond_quota, describe_quota, quota
 from orbresearch.cloud.redis import Redis, find_redis
 from orbresearch.cloud.roles import PORT, Options
@@ -106,7 +107,7 @@ def start_hosted(
     """
     account = open_account(region)
     home = find_stack(account, stack)
-    _require_image(home)
+    image_of(home)
     redis = _require_redis(account, stack)
     asked = Options(f"orb-{uuid.uuid4().hex[:8]}", environment=redis.environ, **options)
     most = max(n_workers, maximum or 0)
@@ -163,12 +164,6 @@ def _require_redis(account: Account, stack: str) -> Redis:
         wrong = f"stack {stack!r} has none" if redis is None else f"it is {redis.status}"
         raise BadInput("Redis of the cloud", wrong, "start it first, and wait for it: orb.cloud.start_redis()")
     return redis
-
-
-def _require_image(home: Stack) -> None:
-    if home.image is None:
-        fix = "tag = orb.cloud.push_image(), then orb.cloud.deploy(..., image_tag=tag)"
-        raise BadInput(f"image of stack {home.name!r}", "none was pushed yet", fix)
 
 
 def _cost(home: Stack, redis: Redis, asked: Options, most_workers: int) -> RunningCost:

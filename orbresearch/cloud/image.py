@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from orbresearch.cloud.aws import STACK, Account, open_account, speaking
 from orbresearch.cloud.lock import (
@@ -28,6 +29,9 @@ from orbresearch.cloud.lock import (
 )
 from orbresearch.console import tell
 from orbresearch.errors import BadInput, CloudFailed
+
+if TYPE_CHECKING:
+    from orbresearch.cloud.stack import Stack
 
 __all__ = ["image_tag", "lock", "push_image", "require_image"]
 
@@ -99,11 +103,21 @@ def require_image(*, stack: str = STACK, region: str | None = None) -> str:
     """
     from orbresearch.cloud.stack import find_stack
 
-    image = find_stack(open_account(region), stack).image
-    if image is None:
+    return image_of(find_stack(open_account(region), stack))
+
+
+def image_of(home: Stack) -> str:
+    """Return the image that a stack's tasks run.
+
+    Raises
+    ------
+    BadInput
+        It has none.
+    """
+    if home.image is None:
         fix = "tag = orb.cloud.push_image(), then orb.cloud.deploy(..., image_tag=tag)"
-        raise BadInput(f"image of stack {stack!r}", "none was pushed yet", fix)
-    return image
+        raise BadInput(f"image of stack {home.name!r}", "none was pushed yet", fix)
+    return home.image
 
 
 def push_to(account: Account, repository_uri: str, *, tool: str | None = None, platform: str = PLATFORM) -> str:
