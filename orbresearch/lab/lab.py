@@ -82,9 +82,8 @@ class Lab(Connection):
         """Start a cluster on AWS Fargate, or attach to one, and return its lab: the same as of a local one.
 
         It stands on the stack of ``orb.cloud.deploy()`` and the Redis of ``orb.cloud.start_redis()``, and makes
-        nothing but tasks. Scheduler and workers speak TLS with certificates on both sides; a Spot task that is
-        interrupted hands over what it has, and another takes its place while this process lives. The price is told
-        before anything starts.
+        nothing but tasks. All speak TLS with certificates on both sides; an interrupted Spot task hands over what it
+        has, and another takes its place while this process lives. The price is told before anything starts.
 
         Parameters
         ----------
