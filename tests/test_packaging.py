@@ -228,6 +228,19 @@ def test_git_takes_neither_secrets_nor_results(name):
     assert git("check-ignore", "-q", name).returncode == 0
 
 
+def test_spelling_is_not_looked_for_in_what_git_does_not_take(tmp_path):
+    """A picture that `make run` has drawn is full of words that are none."""
+    patterns = [line for line in (ROOT / ".gitignore").read_text().split() if not line.startswith("!")]
+    for pattern in [*patterns, "README.md"]:
+        path = tmp_path / pattern.replace("*.py[cod]", "a.pyc").removesuffix("/*").replace("*", "x")
+        path = path / "page.html" if pattern.endswith(("/", "/*")) else path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("teh")  # codespell:ignore teh
+    command = [Path(sys.executable).parent / "codespell", "--config", ROOT / "setup.cfg"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert [line.split(":")[0] for line in said.stdout.splitlines()] == ["./README.md"]
+
+
 def test_no_tracked_file_is_larger_than_a_mebibyte():
     sizes = {name: (ROOT / name).stat().st_size for name in tracked() if (ROOT / name).is_file()}
     assert {name: size for name, size in sizes.items() if size > MEBIBYTE} == {}
