@@ -8,6 +8,7 @@ aws           the one door to AWS: clients, and its refusals in words
 stack         the CloudFormation stack that everything else stands on: deployed, found, deleted
 formation     CloudFormation: made, changed, waited for, and why it failed
 secrets       what the stack's secrets hold
+listing       which tasks run, which are ending
 in_use        what keeps a stack from being deleted or given another image
 certificates  the authority and the certificates by which scheduler, workers and client know each other
 redis         ElastiCache: started, found, stopped

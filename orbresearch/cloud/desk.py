@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from orbresearch.cloud.aws import Account, speaking
+from orbresearch.cloud.listing import TOGETHER
 from orbresearch.cloud.stack import Stack
 from orbresearch.errors import BadInput, CloudFailed
 
 CALLS_PER_SECOND = 8.0
-_TOGETHER = 100  # tasks that one DescribeTasks takes
 _SETTLE_SECONDS = 60.0  # within which ECS may not know a new task everywhere
 _WORDS = 4  # last lines of a log that a failure shows
 
@@ -121,8 +121,8 @@ class Desk:
     async def describe(self, arns: Iterable[str]) -> dict[str, Seen]:
         """Return tasks as they are now; one that ECS has forgotten has ended."""
         wanted, found = list(arns), dict[str, Seen]()
-        for first in range(0, len(wanted), _TOGETHER):
-            some = wanted[first : first + _TOGETHER]
+        for first in range(0, len(wanted), TOGETHER):
+            some = wanted[first : first + TOGETHER]
             asked = {"cluster": self.stack.cluster_arn, "tasks": some}
             answer = await self._call("describing tasks", self._ecs.describe_tasks, **asked)
             found |= {seen.arn: seen for seen in self._keep(answer["tasks"])}

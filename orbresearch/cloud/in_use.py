@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 
 from orbresearch.cloud.aws import Account, code_of, pages, speaking
+from orbresearch.cloud.listing import ending_ids, running_arns
 from orbresearch.console import many
 from orbresearch.errors import BadInput
 
 _POLICIES = ("ResearcherPolicy", "LoadBalancerPolicy")
-_TOGETHER = 100  # tasks that one DescribeTasks takes
 _HOLDERS = (("PolicyUsers", "UserName"), ("PolicyGroups", "GroupName"), ("PolicyRoles", "RoleName"))
 
 
@@ -51,48 +51,6 @@ def refuse_in_use(account: Account, stack: str, outputs: Mapping[str, str]) -> N
         if holders := _holders(account, outputs.get(policy)):
             fix = f"aws iam detach-user-policy (-group-, -role-) --policy-arn {outputs[policy]}"
             raise BadInput(what, f"its {policy} is attached to {', '.join(holders)}", f"detach it first: {fix}")
-
-
-def running_arns(account: Account, cluster_arn: str | None) -> list[str]:
-    """Return the ARNs of tasks that run, or are about to, in a cluster; none where there is no cluster."""
-    from botocore.exceptions import ClientError
-
-    if cluster_arn is None:
-        return []
-    with speaking("listing tasks"):
-        try:
-            return list(pages(account.client("ecs").list_tasks, "taskArns", cluster=cluster_arn))
-        except ClientError as error:
-            if code_of(error) == "ClusterNotFoundException":
-                return []
-            raise
-
-
-def ending_ids(account: Account, cluster_arn: str | None) -> list[str]:
-    """Return the ids of tasks that were told to stop and have not ended: they hold addresses in the network."""
-    from botocore.exceptions import ClientError
-
-    if cluster_arn is None:
-        return []
-    ecs = account.client("ecs")
-    with speaking("listing tasks"):
-        try:  # those that have ended, too, for an hour
-            arns = list(pages(ecs.list_tasks, "taskArns", cluster=cluster_arn, desiredStatus="STOPPED"))
-        except ClientError as error:
-            if code_of(error) == "ClusterNotFoundException":
-                return []
-            raise
-    return unended(account, cluster_arn, arns)
-
-
-def unended(account: Account, cluster_arn: str, arns: list[str]) -> list[str]:
-    """Return the ids of those tasks of which something still runs; a listing leaves out those that are ending."""
-    ecs, left = account.client("ecs"), list[str]()
-    with speaking("describing tasks"):
-        for first in range(0, len(arns), _TOGETHER):
-            answer = ecs.describe_tasks(cluster=cluster_arn, tasks=arns[first : first + _TOGETHER])
-            left += [one["taskArn"].split("/")[-1] for one in answer["tasks"] if one["lastStatus"] != "STOPPED"]
-    return left
 
 
 def _groups(account: Account, outputs: Mapping[str, str]) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orbresearch.cloud.aws import STACK, TAG, Account, open_account, speaking
-from orbresearch.cloud.in_use import running_arns
+from orbresearch.cloud.listing import running_arns
 from orbresearch.cloud.prices import say_cache_price
 from orbresearch.cloud.secrets import read_token
 from orbresearch.cloud.stack import Stack, find_stack, require_name

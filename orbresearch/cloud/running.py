@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG, STACK, TAG, Account, open_account, pages, speaking
+from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG, STACK, TAG, Account, open_account, speaking
 from orbresearch.cloud.desk import read_task
+from orbresearch.cloud.listing import describe, running_arns
 from orbresearch.cloud.stack import Stack, find_stack
 from orbresearch.errors import BadInput
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_TOGETHER = 100  # tasks that one DescribeTasks takes
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,8 @@ class RunningTask:
 
 def running_tasks(account: Account, stack: Stack) -> list[RunningTask]:
     """Return the tasks of a stack, by its own tag."""
-    ecs = account.client("ecs")
-    with speaking("listing tasks"):
-        arns = list(pages(ecs.list_tasks, "taskArns", cluster=stack.cluster_arn))
-        found: list[dict[str, Any]] = []
-        for first in range(0, len(arns), _TOGETHER):
-            some = arns[first : first + _TOGETHER]
-            found += ecs.describe_tasks(cluster=stack.cluster_arn, tasks=some, include=["TAGS"])["tasks"]
+    arns = running_arns(account, stack.cluster_arn)
+    found = describe(account, stack.cluster_arn, arns, include=["TAGS"])
     return [task for task in map(_read, found) if task.tags.get(TAG) == stack.name and task.status != "STOPPED"]
 
 

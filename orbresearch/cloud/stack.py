@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from orbresearch.cloud.allowed import narrow_range
 from orbresearch.cloud.aws import STACK, TAG, Account, open_account, pages, speaking
 from orbresearch.cloud.formation import describe_stack, make_service_roles, put_stack, remove_stack, settled
-from orbresearch.cloud.in_use import refuse_in_use, running_arns
+from orbresearch.cloud.in_use import refuse_in_use
+from orbresearch.cloud.listing import running_arns
 from orbresearch.cloud.secrets import read_secret, refuse_loopback, remote_store, write_certificates, write_database
 from orbresearch.console import many, tell
 from orbresearch.errors import BadInput

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from orbresearch.cloud.aws import CLUSTER_TAG, ROLE_TAG, STACK, Account, open_account, speaking
 from orbresearch.cloud.balancer import find_load_balancer, stop_load_balancer
-from orbresearch.cloud.in_use import ending_ids, unended
+from orbresearch.cloud.listing import ending_ids, unended
 from orbresearch.cloud.redis import find_redis, stop_redis
 from orbresearch.cloud.running import RunningTask, running_tasks
 from orbresearch.cloud.stack import Stack, find_stack

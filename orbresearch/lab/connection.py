@@ -77,10 +77,8 @@ class Connection:
         from orbresearch.store.connection import close_store, open_store
 
         cluster.refuse_local_store(self.settings, address)
-        if self.hosted is None:
-            self.client = stack.enter_context(cluster.connect_client(address))
-        else:
-            self.client = stack.enter_context(cluster.connect_client(address, self.hosted.security, AWAY_SECONDS))
+        elsewhere = (self.hosted.security, AWAY_SECONDS) if self.hosted else ()
+        self.client = stack.enter_context(cluster.connect_client(address, *elsewhere))
         if self.hosted:
             from orbresearch.cloud.versions import check_versions
 
