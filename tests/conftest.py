@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from orbresearch.settings import StoreSettings
+from tests.authority import Authority
 from tests.servers_mysql import MySQLServer, mysql_server, require_server
 
 _RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -41,6 +42,12 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     monkeypatch.setenv("ORB_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Return a certificate authority that no system knows."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="session")

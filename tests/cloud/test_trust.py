@@ -19,11 +19,6 @@ GRID = orb.ParameterGrid([0.2, 0.4], [1], [0], [1.0])
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def database(authority: Authority) -> Iterator[RestartableMySQL]:
     require_server()
     certificate, key = authority.issue("localhost")

@@ -21,11 +21,6 @@ pytestmark = pytest.mark.mysql
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def tls_server(authority: Authority) -> Iterator[MySQLServer]:
     """A server that speaks TLS, and whose certificate is for localhost."""
     require_server()

@@ -202,11 +202,6 @@ NAME = "master.orbresearch.abc123.use1.cache.amazonaws.com"
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def named(authority):
     """A Redis whose certificate is for ElastiCache's name, at an address that the certificate says nothing of."""
     with tls_redis(*authority.issue(NAME)) as settings:
