@@ -153,7 +153,7 @@ def test_an_engine_that_the_stack_is_not_made_for_is_told_as_such(cloud):
 @pytest.mark.slow
 def test_one_that_aws_gives_up_is_deleted(cloud, tmp_path, monkeypatch):
     broken = tmp_path / "redis-server"
-    broken.write_text("#!/bin/sh\nsleep 0.1\nexit 1\n")
+    broken.write_text("#!/bin/sh\n# SSL_CTX_new\nsleep 0.1\nexit 1\n")
     broken.chmod(0o755)
     left = set(cloud.leftovers())
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)

@@ -6,9 +6,7 @@ As in AWS the commands are gone that would change a server's configuration, and 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -186,7 +184,9 @@ class Cache:
 
 
 def _program() -> str:
-    """Return the machine's own redis-server: that of a wheel, which an activated environment has, speaks no TLS."""
-    own = Path(sys.executable).parent
-    folders = [folder for folder in os.get_exec_path() if Path(folder) != own]
-    return shutil.which("redis-server", path=os.pathsep.join(folders)) or "redis-server"
+    """Return the first redis-server on PATH that was built with TLS: the one of a wheel is not."""
+    for folder in os.get_exec_path():
+        path = Path(folder) / "redis-server"
+        if os.access(path, os.X_OK) and b"SSL_CTX_new" in path.read_bytes():
+            return str(path)
+    return "redis-server"
